@@ -1,0 +1,1 @@
+//! The composition root: configuration to bound application, run, drain.

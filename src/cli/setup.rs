@@ -1,0 +1,1 @@
+//! `saker setup`: certificates, API-server configuration, saker.yaml.

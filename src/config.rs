@@ -1,0 +1,491 @@
+//! saker.yaml as validated values. Nothing here opens a socket or starts a thread.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::event::Priority;
+
+/// Everything saker.yaml can say. Defaults are what `saker serve` runs with when there is no file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Sources to run; empty means all that can run here.
+    pub sources: Vec<SourceName>,
+    /// Cluster name of events whose path and client certificate name none.
+    pub cluster: Option<String>,
+    pub rules: RulesConfig,
+    /// Fields of the user's own, as RFC 9535 paths over the audit event.
+    pub fields: Vec<UserField>,
+    pub webhook: WebhookConfig,
+    /// Audit log files, directories or `-` (stdin) to read beside the webhook.
+    pub files: Vec<FileSourceConfig>,
+    pub status: StatusConfig,
+    /// Where alerts go; empty means one stdout output.
+    pub outputs: Vec<OutputConfig>,
+    pub log: LogConfig,
+    pub shutdown: ShutdownConfig,
+}
+
+/// A source by its rule name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceName {
+    K8sAudit,
+    Syscall,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RulesConfig {
+    /// Load the rules built into the binary first.
+    pub builtin: bool,
+    /// Files and directories, in order.
+    pub files: Vec<PathBuf>,
+    /// `first`: an event alerts for its first matching rule; `all`: for each.
+    pub matching: Matching,
+    /// Rules less severe than this are left out.
+    pub priority: Priority,
+    /// Enable or disable rules by name pattern or tag, in order, the last one wins.
+    pub select: Vec<Selection>,
+    /// Text and fields appended to the output of matching rules.
+    pub append_output: Vec<AppendOutput>,
+    /// Constant fields added to every alert and usable as `%static.NAME`.
+    pub static_fields: BTreeMap<String, String>,
+}
+
+impl Default for RulesConfig {
+    fn default() -> Self {
+        RulesConfig {
+            builtin: true,
+            files: Vec::new(),
+            matching: Matching::First,
+            priority: Priority::Debug,
+            select: Vec::new(),
+            append_output: Vec::new(),
+            static_fields: BTreeMap::new(),
+        }
+    }
+}
+
+/// How many rules may alert for one event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Matching {
+    #[default]
+    First,
+    All,
+}
+
+/// One step of rule selection, as in Falco's `rules:` configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    Enable(SelectBy),
+    Disable(SelectBy),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SelectBy {
+    /// A rule name; `*` stands for any text.
+    Rule(String),
+    Tag(String),
+}
+
+/// Text and fields appended to outputs, as Falco's `append_output`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppendOutput {
+    #[serde(rename = "match")]
+    pub matches: AppendMatch,
+    pub extra_output: Option<String>,
+    pub extra_fields: Vec<ExtraField>,
+    /// Append the fields that a source suggests (container and pod names for syscall).
+    pub suggested_output: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppendMatch {
+    pub rule: Option<String>,
+    pub source: Option<String>,
+    pub tags: Vec<String>,
+}
+
+/// `ka.verb` or `{alias: "%ka.verb of %ka.target.name"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum ExtraField {
+    Field(String),
+    Alias(BTreeMap<String, String>),
+}
+
+/// A field of the user's own over the audit event.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserField {
+    /// Dotted, beginning with `ka.`.
+    pub name: String,
+    /// RFC 9535 JSONPath, e.g. `$.objectRef.apiGroup`.
+    pub path: String,
+    #[serde(default)]
+    pub list: bool,
+    #[serde(default)]
+    pub desc: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookConfig {
+    pub enabled: bool,
+    pub listen: SocketAddr,
+    /// Events are posted to this path, or to this path plus `/CLUSTER`.
+    pub path: String,
+    pub tls: TlsConfig,
+    /// File with accepted bearer tokens, one a line; `#` starts a comment.
+    pub token_file: Option<PathBuf>,
+    /// Largest body accepted, in bytes, after decompression.
+    #[serde(with = "size")]
+    pub max_body: u64,
+    /// Bodies held at once, in bytes; more answers 429.
+    #[serde(with = "size")]
+    pub max_buffered: u64,
+    /// Open connections; more wait in the kernel's queue.
+    pub max_connections: usize,
+    /// A request's head must arrive within this.
+    #[serde(with = "duration")]
+    pub head_timeout: Duration,
+    /// Each wait for more of a body must end within this.
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    /// Seconds named in Retry-After when busy.
+    pub retry_after: u32,
+    pub dead_letter: DeadLetterConfig,
+}
+
+impl Default for WebhookConfig {
+    fn default() -> Self {
+        WebhookConfig {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9443)),
+            path: "/k8s-audit".to_owned(),
+            tls: TlsConfig::default(),
+            token_file: None,
+            max_body: 32 << 20,
+            max_buffered: 256 << 20,
+            max_connections: 1024,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            retry_after: 1,
+            dead_letter: DeadLetterConfig::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM chain; without it a development certificate is made under `certs/`.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    /// PEM bundle; when set, a client certificate signed by it is required.
+    pub client_ca: Option<PathBuf>,
+    /// Common names or subject alternative names that may post; empty admits every certificate of `client_ca`.
+    pub allowed_names: Vec<String>,
+    /// Client certificate name → cluster name.
+    pub clusters: BTreeMap<String, String>,
+}
+
+/// Where undecodable items are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeadLetterConfig {
+    /// JSON lines; no file, nothing kept (still counted and logged).
+    pub file: Option<PathBuf>,
+    /// The file is not grown past this.
+    #[serde(with = "size")]
+    pub max_size: u64,
+}
+
+impl Default for DeadLetterConfig {
+    fn default() -> Self {
+        DeadLetterConfig {
+            file: None,
+            max_size: 16 << 20,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSourceConfig {
+    /// A file, a directory, or `-`.
+    pub path: PathBuf,
+    #[serde(default)]
+    pub start: StartAt,
+    /// Keep reading as the file grows, through rotation.
+    #[serde(default = "yes")]
+    pub follow: bool,
+    pub cluster: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    Beginning,
+    #[default]
+    End,
+}
+
+/// `/healthz`, `/readyz`, `/metrics`: plain HTTP, so loopback unless told otherwise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StatusConfig {
+    pub enabled: bool,
+    pub listen: SocketAddr,
+}
+
+impl Default for StatusConfig {
+    fn default() -> Self {
+        StatusConfig {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9444)),
+        }
+    }
+}
+
+/// One destination of alerts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputConfig {
+    /// Label in logs and metrics; the kind when not set.
+    pub name: Option<String>,
+    /// Less severe alerts are not sent here.
+    #[serde(default = "debug")]
+    pub priority: Priority,
+    /// Alerts that may wait for this output.
+    #[serde(default = "queue")]
+    pub queue: usize,
+    /// What happens when the queue is full; each kind has its own default.
+    pub when_full: Option<WhenFull>,
+    #[serde(flatten)]
+    pub kind: OutputKind,
+}
+
+fn debug() -> Priority {
+    Priority::Debug
+}
+
+fn queue() -> usize {
+    10_000
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The sender is told to come back later (the webhook answers 429, a file reader waits).
+    Wait,
+    /// The newest alert is dropped for this output, counted and logged.
+    Drop,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum OutputKind {
+    Stdout(StdoutConfig),
+    File(FileOutputConfig),
+    Syslog(SyslogConfig),
+    Program(ProgramConfig),
+    Http(HttpConfig),
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StdoutConfig {
+    pub format: AlertFormat,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct FileOutputConfig {
+    pub path: PathBuf,
+    #[serde(default = "json")]
+    pub format: AlertFormat,
+}
+
+fn json() -> AlertFormat {
+    AlertFormat::Json
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct SyslogConfig {
+    /// `unix:///dev/log`, `udp://HOST:PORT` or `tcp://HOST:PORT`.
+    #[serde(default = "dev_log")]
+    pub address: String,
+    #[serde(default)]
+    pub protocol: SyslogProtocol,
+    #[serde(default)]
+    pub format: AlertFormat,
+    /// Facility name, e.g. `local0` or `daemon`.
+    #[serde(default = "facility")]
+    pub facility: String,
+}
+
+fn dev_log() -> String {
+    "unix:///dev/log".to_owned()
+}
+
+fn facility() -> String {
+    "daemon".to_owned()
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyslogProtocol {
+    /// The classic form, RFC 3164.
+    #[default]
+    Rfc3164,
+    Rfc5424,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProgramConfig {
+    /// Run by `/bin/sh -c`; alerts arrive on its standard input, one a line.
+    pub command: String,
+    /// One process for all alerts, restarted when it ends; otherwise one per alert.
+    #[serde(default)]
+    pub keep_alive: bool,
+    #[serde(default = "json")]
+    pub format: AlertFormat,
+    /// A process per alert must end within this.
+    #[serde(default = "ten_seconds", with = "duration")]
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct HttpConfig {
+    /// `http://` or `https://`.
+    pub url: String,
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// PEM bundle of the server's CA; the system's roots when not set.
+    pub ca: Option<PathBuf>,
+    pub client_cert: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    #[serde(default = "ten_seconds", with = "duration")]
+    pub timeout: Duration,
+    /// An alert is given up after this many tries; 0 tries until shutdown.
+    #[serde(default)]
+    pub max_tries: u32,
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// error, warn, info, debug or trace.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// Outputs have this long to deliver what they hold.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        ShutdownConfig {
+            grace: Duration::from_secs(15),
+        }
+    }
+}
+
+/// `10s`, `500ms`, `2m`, `1h`.
+mod duration {
+    use serde::{Deserialize, Deserializer, de::Error};
+    use std::time::Duration;
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(d)?;
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(split);
+        let bad = || {
+            D::Error::custom(format!(
+                "`{text}` is not a duration: write a number and ms, s, m or h, e.g. `10s`"
+            ))
+        };
+        let number: u64 = digits.parse().map_err(|_| bad())?;
+        let millis = match unit.trim() {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(bad()),
+        };
+        number.checked_mul(millis).map(Duration::from_millis).ok_or_else(bad)
+    }
+}
+
+/// `1024`, `64KiB`, `32MiB`, `1GiB`.
+mod size {
+    use serde::{Deserialize, Deserializer, de::Error};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(d)?;
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(split);
+        let bad = || {
+            D::Error::custom(format!(
+                "`{text}` is not a size: write bytes, or a number and KiB, MiB or GiB, e.g. `32MiB`"
+            ))
+        };
+        let number: u64 = digits.parse().map_err(|_| bad())?;
+        let unit = match unit.trim() {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(bad()),
+        };
+        number.checked_mul(unit).ok_or_else(bad)
+    }
+}

@@ -1,0 +1,1 @@
+//! The field tables, and how a value is found in an event.

@@ -1,0 +1,29 @@
+//! Saker: who did that in my cluster?
+//!
+//! The modules in reading order, which is the direction data flows:
+//!
+//! - [`event`]: source, time and severity, the words everything shares;
+//! - [`sources`]: where events come from (audit webhook, files, stdin);
+//! - [`fields`]: the tables of fields, and how a value is found in an event;
+//! - [`engine`]: the Falco rules language, from text to evaluation;
+//! - [`alert`]: what a match becomes;
+//! - [`outputs`]: where alerts go;
+//! - [`config`], [`app`], [`cli`]: saker.yaml, the composition root, the command line;
+//! - [`web`], [`metrics`]: health and metrics.
+//!
+//! `event`, `fields`, `engine` and `alert` are the core: no I/O, no clock, no runtime.
+
+#![forbid(unsafe_code)]
+
+pub mod alert;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod event;
+pub mod fields;
+pub mod metrics;
+pub mod outputs;
+pub mod rulefiles;
+pub mod sources;
+pub mod web;

@@ -1,0 +1,1 @@
+//! Every counter and gauge, with its documentation.

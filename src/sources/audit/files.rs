@@ -1,0 +1,1 @@
+//! Audit log files, directories and standard input as sources.

@@ -1,0 +1,1 @@
+//! TLS of the webhook: certificates, client authentication, and their reload.

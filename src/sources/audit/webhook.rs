@@ -1,0 +1,1 @@
+//! The HTTPS webhook that the API server posts to.
