@@ -1,10 +1,16 @@
-//! An alert, rendered once in both of its forms; outputs choose one and copy nothing.
+//! An alert: Falco's JSON and text forms of one match, with a stable identity.
 
 use std::sync::Arc;
 
-use crate::event::{Priority, Source, Timestamp};
+use highway::{HighwayHash, HighwayHasher, Key};
 
-/// A finding on its way to the outputs.
+use crate::engine::format::{self, push_escaped, push_json_string, push_printable};
+use crate::engine::{Rule, Run};
+use crate::event::time::Civil;
+use crate::event::{Priority, Source, Timestamp};
+use crate::fields::{View, evt::Host};
+
+/// A finding on its way to the outputs, rendered once in both of its forms; outputs choose one and copy nothing.
 ///
 /// Both forms end without a newline, hold no raw control characters, and are valid UTF-8.
 #[derive(Clone, Debug)]
@@ -20,4 +26,139 @@ pub struct Alert {
     pub json: Box<str>,
     /// `HH:MM:SS.nnnnnnnnn: Priority message`.
     pub text: Box<str>,
+}
+
+/// The identity of an alert: the same event's bytes and the same rule give the same one, anywhere and any time.
+///
+/// It names an alert and decides nothing: an event is never taken for another because of it.
+pub fn identity(event: &[u8], rule: &str) -> [u8; 16] {
+    let mut hasher = HighwayHasher::new(Key([0x5341_4b45_5221, 2, 3, 4]));
+    hasher.append(event);
+    hasher.append(rule.as_bytes());
+    let [high, low] = hasher.finalize128();
+    let mut uuid = [0; 16];
+    uuid[..8].copy_from_slice(&high.to_be_bytes());
+    uuid[8..].copy_from_slice(&low.to_be_bytes());
+    // RFC 9562 version 8: an identity of the application's own making.
+    uuid[6] = uuid[6] & 0x0f | 0x80;
+    uuid[8] = uuid[8] & 0x3f | 0x80;
+    uuid
+}
+
+/// Renders matches. Its buffer is reused.
+#[derive(Debug)]
+pub struct Renderer {
+    pub host: Arc<Host>,
+    message: Vec<u8>,
+    hostname: Vec<u8>,
+}
+
+impl Renderer {
+    pub fn new(host: Arc<Host>) -> Renderer {
+        let mut hostname = Vec::new();
+        push_json_string(host.name.as_bytes(), &mut hostname);
+        Renderer {
+            host,
+            message: Vec::new(),
+            hostname,
+        }
+    }
+
+    /// `HH:MM:SS.nnnnnnnnn: Priority message`, unescaped.
+    fn line<V: View>(&mut self, rule: &Rule, time: Timestamp, run: &mut Run<'_, V>) {
+        self.message.clear();
+        let local = Civil::local(time, &self.host.zone);
+        local.push_time(&mut self.message);
+        local.push_nanos(&mut self.message);
+        self.message.extend_from_slice(b": ");
+        self.message.extend_from_slice(rule.priority.name().as_bytes());
+        self.message.push(b' ');
+        format::message(&rule.output.pieces, run, &mut self.message);
+    }
+
+    /// Appends the text form.
+    pub fn text<V: View>(&mut self, rule: &Rule, time: Timestamp, run: &mut Run<'_, V>, out: &mut Vec<u8>) {
+        self.line(rule, time, run);
+        push_printable(&self.message, out);
+    }
+
+    /// Appends the JSON form: keys in alphabetical order, as upstream prints them.
+    pub fn json<V: View>(
+        &mut self,
+        rule: &Rule,
+        time: Timestamp,
+        uuid: [u8; 16],
+        run: &mut Run<'_, V>,
+        out: &mut Vec<u8>,
+    ) {
+        self.line(rule, time, run);
+        out.extend_from_slice(b"{\"hostname\":");
+        out.extend_from_slice(&self.hostname);
+        out.extend_from_slice(b",\"output\":\"");
+        push_escaped(&self.message, out);
+        out.extend_from_slice(b"\",\"output_fields\":{");
+        for (i, field) in rule.output.fields.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(field.json_key.as_bytes());
+            format::json_value(&field.source, time, run, out);
+        }
+        out.extend_from_slice(b"},\"priority\":\"");
+        out.extend_from_slice(rule.priority.name().as_bytes());
+        out.extend_from_slice(b"\",\"rule\":");
+        push_json_string(rule.name.as_bytes(), out);
+        if let Some(runbook) = &rule.runbook {
+            out.extend_from_slice(b",\"runbook\":");
+            push_json_string(runbook.as_bytes(), out);
+        }
+        out.extend_from_slice(b",\"source\":\"");
+        out.extend_from_slice(rule.source.name().as_bytes());
+        out.extend_from_slice(b"\",\"tags\":[");
+        for (i, tag) in rule.tags.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            push_json_string(tag.as_bytes(), out);
+        }
+        out.extend_from_slice(b"],\"time\":\"");
+        Civil::utc(time).push_iso8601(out);
+        out.extend_from_slice(b"Z\",\"uuid\":\"");
+        push_uuid(uuid, out);
+        out.extend_from_slice(b"\"}");
+    }
+
+    /// Both forms as an alert.
+    pub fn alert<V: View>(&mut self, rule: &Rule, time: Timestamp, uuid: [u8; 16], run: &mut Run<'_, V>) -> Alert {
+        let (mut json, mut text) = (Vec::with_capacity(1024), Vec::with_capacity(512));
+        self.json(rule, time, uuid, run, &mut json);
+        self.text(rule, time, run, &mut text);
+        Alert {
+            uuid,
+            time,
+            rule: rule.name.clone(),
+            priority: rule.priority,
+            source: rule.source,
+            json: into_text(json),
+            text: into_text(text),
+        }
+    }
+}
+
+fn into_text(bytes: Vec<u8>) -> Box<str> {
+    // Escaping has replaced what is not UTF-8 already, so nothing is copied here.
+    String::from_utf8(bytes)
+        .unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
+        .into_boxed_str()
+}
+
+/// Appends an identity in its usual form, 8-4-4-4-12 hexadecimal digits.
+pub fn push_uuid(uuid: [u8; 16], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for (i, byte) in uuid.into_iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            out.push(b'-');
+        }
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
 }

@@ -22,6 +22,7 @@ pub mod config;
 pub mod engine;
 pub mod event;
 pub mod fields;
+pub mod json;
 pub mod metrics;
 pub mod outputs;
 pub mod rulefiles;

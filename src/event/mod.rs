@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+pub mod audit;
+pub mod time;
+
 /// Nanoseconds since the Unix epoch.
 pub type Timestamp = u64;
 

@@ -1,0 +1,719 @@
+//! Types: each comparison of a tree against its field, each constant parsed to the field's type.
+
+use std::net::IpAddr;
+
+use super::at;
+use super::build::{Alternative, Builder};
+use crate::engine::ast::*;
+use crate::engine::diagnostic::{Code, Diagnostic, did_you_mean};
+use crate::engine::operator::{IpMatch, Number, Test, TextSet, TextTest};
+use crate::engine::pattern;
+use crate::engine::program::{Argument, NodeId, SlotId};
+use crate::fields::{ArgumentError, Catalog, Type};
+
+/// What an operand comes to.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    pub slot: SlotId,
+    pub kind: Type,
+    pub list: bool,
+    pub no_rhs: bool,
+    no_transformer: bool,
+    name: String,
+}
+
+/// Checks a tree and builds its nodes. What is wrong is reported; the node is then meaningless.
+pub fn condition(expr: &Expr, catalog: &Catalog, builder: &mut Builder, found: &mut Vec<Diagnostic>) -> NodeId {
+    let mut checker = Checker {
+        catalog,
+        builder,
+        found,
+    };
+    checker.expr(expr)
+}
+
+/// Resolves a field or transformer outside of a condition.
+pub fn operand(operand: &Operand, catalog: &Catalog, builder: &mut Builder) -> Result<Typed, Diagnostic> {
+    Checker {
+        catalog,
+        builder,
+        found: &mut Vec::new(),
+    }
+    .operand(operand)
+}
+
+struct Checker<'a> {
+    catalog: &'a Catalog,
+    builder: &'a mut Builder,
+    found: &'a mut Vec<Diagnostic>,
+}
+
+type Checked<T> = Result<T, Diagnostic>;
+
+fn error(message: impl Into<String>, span: &Span) -> Diagnostic {
+    Diagnostic::new(Code::CompileCondition, message, at(span))
+}
+
+impl Checker<'_> {
+    fn expr(&mut self, expr: &Expr) -> NodeId {
+        match &expr.kind {
+            ExprKind::And(children) => {
+                let children = children.iter().map(|c| self.expr(c)).collect();
+                self.builder.and(children)
+            }
+            ExprKind::Or(children) => {
+                let children = children.iter().map(|c| self.expr(c)).collect();
+                self.builder.or(children)
+            }
+            ExprKind::Not(child) => {
+                let child = self.expr(child);
+                self.builder.not(child)
+            }
+            ExprKind::Check(check) => match self.check(check, &expr.span) {
+                Ok(node) => node,
+                Err(diagnostic) => {
+                    self.found.push(diagnostic);
+                    self.builder.constant(false)
+                }
+            },
+            // Macros are gone once a condition is expanded.
+            ExprKind::Macro(_) => self.builder.constant(false),
+        }
+    }
+
+    fn operand(&mut self, operand: &Operand) -> Checked<Typed> {
+        match &operand.kind {
+            OperandKind::Field { name, argument } => self.field(name, argument.as_deref(), &operand.span),
+            OperandKind::Transformed {
+                transformer,
+                arguments,
+                argument,
+            } => self.transformed(*transformer, arguments, argument.as_deref(), &operand.span),
+        }
+    }
+
+    fn field(&mut self, name: &str, argument: Option<&str>, span: &Span) -> Checked<Typed> {
+        let Some(field) = self.catalog.get(name) else {
+            let written = match argument {
+                Some(argument) => format!("{name}[{argument}]"),
+                None => name.to_owned(),
+            };
+            let help = did_you_mean(name, self.catalog.fields().iter().map(|f| f.name.as_ref()));
+            return Err(error(format!("filter_check called with nonexistent field {written}"), span).with_help(help));
+        };
+        let extractor = self.catalog.resolve(field, argument).map_err(|e| {
+            let argument = argument.unwrap_or_default();
+            let message = match &e {
+                ArgumentError::NotWanted(_) => {
+                    format!("filter '{name}[{argument}]': {name} does not allow nor require an argument but one is provided: {argument}")
+                }
+                ArgumentError::Missing(_) => format!("filter '{name}': {name} requires an argument but none provided"),
+                ArgumentError::NotAnIndex(..) => {
+                    format!("filter {name}[{argument}] {name} has an invalid index argument not composed only by digits: {argument}")
+                }
+            };
+            error(message, span).with_help(Some(e.to_string()))
+        })?;
+        let typed = Typed {
+            slot: 0,
+            kind: field.kind,
+            list: field.list,
+            no_rhs: field.no_rhs,
+            no_transformer: field.no_transformer,
+            name: argument.map_or(name.to_owned(), |a| format!("{name}[{a}]")),
+        };
+        Ok(Typed {
+            slot: self.builder.field(extractor),
+            ..typed
+        })
+    }
+
+    fn transformed(
+        &mut self,
+        transformer: Transformer,
+        arguments: &[TransformerArgument],
+        option: Option<&str>,
+        span: &Span,
+    ) -> Checked<Typed> {
+        let wanted = match transformer {
+            Transformer::Join | Transformer::Getopt => 2..=2,
+            Transformer::Concat => 2..=usize::MAX,
+            _ => 1..=1,
+        };
+        if !wanted.contains(&arguments.len()) {
+            let count = if transformer == Transformer::Concat {
+                "at least 2".to_owned()
+            } else {
+                wanted.start().to_string()
+            };
+            return Err(error(
+                format!(
+                    "transformer '{transformer}' takes {count} arguments, {} given",
+                    arguments.len()
+                ),
+                span,
+            ));
+        }
+        let mut compiled = Vec::with_capacity(arguments.len());
+        let mut types = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let (argument, kind, list) = self.transformer_argument(transformer, argument, span)?;
+            compiled.push(argument);
+            types.push((kind, list));
+        }
+        let unsupported = |kind: Type, name: &str| {
+            let kind = upstream_type(kind);
+            let message = format!(
+                "can't add field transformer: type '{kind}' is not supported by '{transformer}' transformer applied on field '{name}'"
+            );
+            error(message, span)
+        };
+        let first_name = match arguments.first() {
+            Some(TransformerArgument::Operand(operand)) => operand.to_string(),
+            _ => String::new(),
+        };
+        let (first, first_list) = types[0];
+        let (kind, list) = match transformer {
+            Transformer::Tolower | Transformer::Toupper | Transformer::Basename if first.is_text() => {
+                (first, first_list)
+            }
+            Transformer::B64 if first.is_text() || first == Type::Bytes => (first, first_list),
+            Transformer::Len if first_list || first.is_text() || first == Type::Bytes => (Type::Uint, false),
+            Transformer::Val => (first, first_list),
+            Transformer::Join => {
+                if !first.is_text() || first_list || !types[1].1 {
+                    return Err(error(
+                        "transformer 'join' takes a separator and a list, as in join(\"-\", (a.b, c.d))",
+                        span,
+                    ));
+                }
+                (Type::String, false)
+            }
+            Transformer::Concat => {
+                if let Some(i) = types.iter().position(|(kind, list)| !kind.is_text() || *list) {
+                    let name = if let TransformerArgument::Operand(o) = &arguments[i] {
+                        o.to_string()
+                    } else {
+                        String::new()
+                    };
+                    return Err(unsupported(types[i].0, &name));
+                }
+                (Type::String, false)
+            }
+            Transformer::Getopt => {
+                if !first_list || !first.is_text() || !types[1].0.is_text() || types[1].1 {
+                    return Err(error(
+                        "transformer 'getopt' takes a list of words and a string of option letters",
+                        span,
+                    ));
+                }
+                (Type::String, option.is_none())
+            }
+            _ => return Err(unsupported(first, &first_name)),
+        };
+        let slot = self.builder.transformed(transformer, compiled, option.map(Into::into));
+        let name = first_name;
+        Ok(Typed {
+            slot,
+            kind,
+            list,
+            no_rhs: false,
+            no_transformer: false,
+            name,
+        })
+    }
+
+    fn transformer_argument(
+        &mut self,
+        transformer: Transformer,
+        argument: &TransformerArgument,
+        span: &Span,
+    ) -> Checked<(Argument, Type, bool)> {
+        match argument {
+            TransformerArgument::Operand(operand) => {
+                let typed = self.operand(operand)?;
+                if typed.no_transformer && transformer != Transformer::Val {
+                    return Err(error(
+                        format!("field '{}' cannot be given to a transformer", typed.name),
+                        &operand.span,
+                    ));
+                }
+                Ok((Argument::Slot(typed.slot), typed.kind, typed.list))
+            }
+            TransformerArgument::Constant(literal) => {
+                Ok((Argument::Constant(literal.text.as_bytes().into()), Type::String, false))
+            }
+            TransformerArgument::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    let (argument, _, is_list) = self.transformer_argument(transformer, item, span)?;
+                    if is_list {
+                        return Err(error("lists cannot hold lists", span));
+                    }
+                    list.push(argument);
+                }
+                Ok((Argument::List(list), Type::String, true))
+            }
+        }
+    }
+
+    fn check(&mut self, check: &Check, span: &Span) -> Checked<NodeId> {
+        let left = self.operand(&check.left)?;
+        let operator = if check.operator == Operator::EqEq {
+            Operator::Eq
+        } else {
+            check.operator
+        };
+        self.supported(&left, check.operator, &check.operator_span)?;
+        self.warn_na(check);
+        match &check.right {
+            Right::Nothing => Ok(self.builder.test(left.slot, "exists".to_owned(), Test::Exists)),
+            Right::Operand(right) => {
+                let right_typed = self.operand(right)?;
+                self.comparable(&left, &right_typed, operator, right)?;
+                Ok(self.builder.compare(left.slot, operator, right_typed.slot))
+            }
+            Right::Value(literal) => {
+                self.warn_constant(operator, literal);
+                if operator.takes_list() {
+                    return self.membership(&left, operator, std::slice::from_ref(literal), span);
+                }
+                self.constant(&left, operator, literal)
+            }
+            Right::List { items, parenthesised } => {
+                items.iter().for_each(|item| self.warn_constant(operator, item));
+                match check.modifier {
+                    Some(modifier) => self.modified(&left, operator, modifier, items, span),
+                    None => {
+                        let _ = parenthesised;
+                        self.membership(&left, operator, items, span)
+                    }
+                }
+            }
+        }
+    }
+
+    fn supported(&self, left: &Typed, operator: Operator, span: &Span) -> Checked<()> {
+        use Operator::*;
+        let base = matches!(operator, Eq | EqEq | Ne | In | Intersects | Exists);
+        if left.list {
+            if matches!(operator, In | Intersects | Exists) {
+                return Ok(());
+            }
+            let help = format!(
+                "`{}` is a list: use `intersects (...)` for any element, `in (...)` for all",
+                left.name
+            );
+            return Err(error(
+                format!("filter error: '{operator}' operator not supported list filters"),
+                span,
+            )
+            .with_help(Some(help)));
+        }
+        let (ok, group) = match left.kind {
+            Type::String | Type::FsPath => (!matches!(operator, Bcontains | Bstartswith), "string"),
+            Type::Bool => (base, "bool"),
+            Type::Bytes => (
+                base || matches!(operator, Contains | Startswith | Endswith | Bcontains | Bstartswith),
+                "byte buffer",
+            ),
+            Type::Ip => (base, "ip address"),
+            Type::Net => (base, "ip network"),
+            _ => (base || operator.is_numeric_only(), "numeric"),
+        };
+        if ok {
+            return Ok(());
+        }
+        Err(error(
+            format!("filter error: '{operator}' operator not supported for {group} filters"),
+            span,
+        ))
+    }
+
+    fn comparable(&self, left: &Typed, right: &Typed, operator: Operator, operand: &Operand) -> Checked<()> {
+        let refuse = |why: String| Err(error(why, &operand.span));
+        if matches!(operator, Operator::Pmatch | Operator::Regex) {
+            return refuse(format!("'{operator}' does not take a field on its right side"));
+        }
+        if right.no_rhs || left.kind == Type::Net {
+            return refuse(format!(
+                "field '{}' cannot be compared with a field on its right side",
+                right.name
+            ));
+        }
+        if left.list != right.list {
+            return refuse(format!(
+                "'{}' and '{}' are not both lists or both single values",
+                left.name, right.name
+            ));
+        }
+        let same = left.kind == right.kind
+            || left.kind.is_text() && right.kind.is_text()
+            || left.kind.is_number() && right.kind.is_number();
+        if !same {
+            let (l, r) = (upstream_type(left.kind), upstream_type(right.kind));
+            return refuse(format!(
+                "'{}' has type {l} and '{}' has type {r}",
+                left.name, right.name
+            ));
+        }
+        Ok(())
+    }
+
+    fn constant(&mut self, left: &Typed, operator: Operator, literal: &Literal) -> Checked<NodeId> {
+        let key = || format!("{operator} {}", literal.text);
+        let test = match left.kind {
+            Type::String | Type::FsPath | Type::Bytes => return self.text_constant(left, operator, literal),
+            Type::Bool => Test::Bool {
+                equal: operator == Operator::Eq,
+                to: boolean(literal)?,
+            },
+            Type::Ip | Type::Net => Test::Ip {
+                equal: operator == Operator::Eq,
+                to: address(left.kind, literal)?,
+            },
+            _ => Test::Number(operator, number(left.kind, literal)?),
+        };
+        Ok(self.builder.test(left.slot, key(), test))
+    }
+
+    fn text_constant(&mut self, left: &Typed, operator: Operator, literal: &Literal) -> Checked<NodeId> {
+        let bytes = text(operator, literal)?;
+        if operator == Operator::Regex {
+            pattern::regex(&literal.text).map_err(|e| {
+                error(
+                    format!("invalid regular expression '{}': {e}", literal.text),
+                    &literal.span,
+                )
+            })?;
+        }
+        let key = format!("{operator} {}", literal.text);
+        Ok(match operator {
+            Operator::Ne => self.builder.test(left.slot, key, Test::NotText(TextTest::Eq(bytes))),
+            op if op.is_numeric_only() => self
+                .builder
+                .test(left.slot, key, Test::Text(TextTest::Order(op, bytes))),
+            Operator::Bcontains => self.builder.alternative(
+                left.slot,
+                Alternative {
+                    operator: Operator::Contains,
+                    texts: vec![bytes],
+                },
+            ),
+            Operator::Bstartswith => self.builder.alternative(
+                left.slot,
+                Alternative {
+                    operator: Operator::Startswith,
+                    texts: vec![bytes],
+                },
+            ),
+            op => self.builder.alternative(
+                left.slot,
+                Alternative {
+                    operator: op,
+                    texts: vec![bytes],
+                },
+            ),
+        })
+    }
+
+    fn membership(&mut self, left: &Typed, operator: Operator, items: &[Literal], span: &Span) -> Checked<NodeId> {
+        let mut key = format!("{operator} list");
+        items.iter().for_each(|i| key += &format!("\0{}", i.text));
+        if items.is_empty() {
+            // No element is in an empty list; a list field is never empty, so `in` fails for it as well.
+            return Ok(self.builder.test(left.slot, key, Test::Present(false)));
+        }
+        let all = operator == Operator::In;
+        let test = match left.kind {
+            Type::String | Type::FsPath | Type::Bytes => {
+                let texts: Vec<Box<[u8]>> = items.iter().map(|i| text(operator, i)).collect::<Checked<_>>()?;
+                if !left.list {
+                    return Ok(self.builder.alternative(left.slot, Alternative { operator, texts }));
+                }
+                let set = TextSet::new(texts);
+                if all { Test::AllIn(set) } else { Test::AnyIn(set) }
+            }
+            Type::Bool => Test::BoolIn(items.iter().map(boolean).collect::<Checked<_>>()?),
+            Type::Ip | Type::Net => Test::IpIn(items.iter().map(|i| address(left.kind, i)).collect::<Checked<_>>()?),
+            kind => {
+                let set = items.iter().map(|i| number(kind, i)).collect::<Checked<_>>()?;
+                if left.list {
+                    Test::NumbersIn { all, set }
+                } else {
+                    Test::NumberIn(set)
+                }
+            }
+        };
+        let _ = span;
+        Ok(self.builder.test(left.slot, key, test))
+    }
+
+    fn modified(
+        &mut self,
+        left: &Typed,
+        operator: Operator,
+        modifier: Modifier,
+        items: &[Literal],
+        span: &Span,
+    ) -> Checked<NodeId> {
+        if left.list {
+            return Err(error(
+                format!("filter error: '{operator} {modifier}' operator not supported list filters"),
+                span,
+            ));
+        }
+        let mut key = format!("{operator} {modifier}");
+        items.iter().for_each(|i| key += &format!("\0{}", i.text));
+        let tests: Vec<Test> = items
+            .iter()
+            .map(|i| single(left.kind, operator, i))
+            .collect::<Checked<_>>()?;
+        // With nothing to compare with, no modifier holds.
+        let test = match modifier {
+            _ if tests.is_empty() => Test::Present(false),
+            Modifier::Oneof => Test::One(tests),
+            Modifier::Anyof => Test::Any(tests),
+            Modifier::Allof => Test::All(tests),
+        };
+        Ok(self.builder.test(left.slot, key, test))
+    }
+
+    /// Comparing an audit field with `<NA>` does not find absent values.
+    fn warn_na(&mut self, check: &Check) {
+        let OperandKind::Field { name, .. } = &check.left.kind else {
+            return;
+        };
+        let class = name.split('.').next().unwrap_or_default();
+        let asks =
+            matches!(check.operator, Operator::Eq | Operator::EqEq | Operator::Ne) || check.operator.takes_list();
+        let literals = match &check.right {
+            Right::Value(literal) => std::slice::from_ref(literal),
+            Right::List { items, .. } => items.as_slice(),
+            _ => return,
+        };
+        if !matches!(class, "ka" | "jevt") || !asks {
+            return;
+        }
+        if let Some(literal) = literals.iter().find(|l| l.text == "<NA>") {
+            let help = format!("an absent field has no value to compare: write `{name} exists` or `not {name} exists`");
+            let message = "comparing a field value with <NA> is unsafe and can lead to unpredictable behavior of the rule condition";
+            self.found
+                .push(Diagnostic::new(Code::UnsafeNaCheck, message, at(&literal.span)).with_help(Some(help)));
+        }
+    }
+
+    fn warn_constant(&mut self, operator: Operator, literal: &Literal) {
+        let trimmed = literal.text.trim();
+        let mut warn = |message: String, help: Option<String>| {
+            self.found
+                .push(Diagnostic::new(Code::CompileConditionWarning, message, at(&literal.span)).with_help(help));
+        };
+        if operator == Operator::Regex {
+            if pattern::is_plain_text(&literal.text) {
+                let message = format!(
+                    "regex check with '{}' may be optimized with simpler operators such as '=', 'contains', 'startswith', 'endswith'",
+                    literal.text
+                );
+                warn(message, None);
+            }
+            return;
+        }
+        let looks_like = crate::engine::parser::parse_operand(trimmed)
+            .ok()
+            .filter(|(_, len)| *len == trimmed.len());
+        match looks_like.map(|(operand, _)| operand.kind) {
+            Some(OperandKind::Field { name, .. }) if self.catalog.get(&name).is_some() => warn(
+                format!(
+                    "'{}' may be a valid field misused as a const string value",
+                    literal.text
+                ),
+                Some(format!("to compare with the field's value write `val({trimmed})`")),
+            ),
+            Some(OperandKind::Transformed { .. }) => {
+                warn(
+                    format!(
+                        "'{}' may be a valid field transformer misused as a const string value",
+                        literal.text
+                    ),
+                    None,
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A constant compared on its own, under a modifier.
+fn single(kind: Type, operator: Operator, literal: &Literal) -> Checked<Test> {
+    Ok(match kind {
+        Type::Bool => Test::Bool {
+            equal: operator == Operator::Eq,
+            to: boolean(literal)?,
+        },
+        Type::Ip | Type::Net => Test::Ip {
+            equal: operator == Operator::Eq,
+            to: address(kind, literal)?,
+        },
+        kind if kind.is_number() => Test::Number(operator, number(kind, literal)?),
+        _ => {
+            let bytes = text(operator, literal)?;
+            let invalid = |e: pattern::RegexError| {
+                error(
+                    format!("invalid regular expression '{}': {e}", literal.text),
+                    &literal.span,
+                )
+            };
+            match operator {
+                Operator::Ne => Test::NotText(TextTest::Eq(bytes)),
+                Operator::Contains | Operator::Bcontains => {
+                    Test::Text(TextTest::Contains(memchr::memmem::Finder::new(&bytes).into_owned()))
+                }
+                Operator::Startswith | Operator::Bstartswith => Test::Text(TextTest::StartsWith(vec![bytes])),
+                Operator::Endswith => Test::Text(TextTest::EndsWith(vec![bytes])),
+                Operator::Glob => Test::Text(TextTest::Glob(vec![pattern::Glob::new(&bytes, false)])),
+                Operator::Iglob => Test::Text(TextTest::Glob(vec![pattern::Glob::new(&bytes, true)])),
+                Operator::Regex => Test::Text(TextTest::Regex(pattern::regex(&literal.text).map_err(invalid)?)),
+                Operator::Icontains => {
+                    let words = aho_corasick::AhoCorasick::builder()
+                        .ascii_case_insensitive(true)
+                        .build([&bytes]);
+                    Test::Text(TextTest::Icontains(
+                        words.map_err(|e| error(e.to_string(), &literal.span))?,
+                    ))
+                }
+                _ => Test::Text(TextTest::Eq(bytes)),
+            }
+        }
+    })
+}
+
+fn text(operator: Operator, literal: &Literal) -> Checked<Box<[u8]>> {
+    if literal.text.contains('\0') {
+        return Err(error("a string constant cannot hold a NUL character", &literal.span));
+    }
+    if !matches!(operator, Operator::Bcontains | Operator::Bstartswith) {
+        return Ok(literal.text.as_bytes().into());
+    }
+    let digits = literal.text.as_bytes();
+    let bytes: Option<Vec<u8>> = digits
+        .chunks(2)
+        .map(|pair| match pair {
+            [h, l] => Some((((*h as char).to_digit(16)? << 4) | (*l as char).to_digit(16)?) as u8),
+            _ => None,
+        })
+        .collect();
+    bytes.map(Vec::into_boxed_slice).ok_or_else(|| {
+        error(
+            format!("'{}' is not a row of hexadecimal byte values", literal.text),
+            &literal.span,
+        )
+    })
+}
+
+fn boolean(literal: &Literal) -> Checked<bool> {
+    match literal.text.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(error(
+            format!("filter error: unrecognized boolean value '{other}'"),
+            &literal.span,
+        )
+        .with_help(Some("write `true` or `false`".to_owned()))),
+    }
+}
+
+fn number(kind: Type, literal: &Literal) -> Checked<Number> {
+    let text = literal.text.as_str();
+    let bad = |why: &str| {
+        error(
+            format!("filter error: '{text}' is not a valid {}{why}", kind.name()),
+            &literal.span,
+        )
+    };
+    if kind == Type::Port
+        && let Some((_, port)) = SERVICES.iter().find(|(name, _)| *name == text)
+    {
+        return Ok(Number::Int((*port).into()));
+    }
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(hex) => (hex, 16),
+        None => (text, 10),
+    };
+    let value = i128::from_str_radix(digits, radix).map_err(|_| bad(""))?;
+    let range = match kind {
+        Type::Port => 0..=i128::from(u16::MAX),
+        Type::Int => i128::from(i64::MIN)..=i128::from(i64::MAX),
+        Type::Double => i128::MIN..=i128::MAX,
+        _ => i128::from(i64::MIN)..=i128::from(u64::MAX),
+    };
+    if !range.contains(&value) {
+        return Err(bad(": out of range"));
+    }
+    Ok(Number::Int(value))
+}
+
+/// Names that may stand for a port, from the services that rules name in practice.
+const SERVICES: &[(&str, u16)] = &[
+    ("ftp", 21),
+    ("ssh", 22),
+    ("telnet", 23),
+    ("smtp", 25),
+    ("domain", 53),
+    ("http", 80),
+    ("pop3", 110),
+    ("ntp", 123),
+    ("imap2", 143),
+    ("snmp", 161),
+    ("ldap", 389),
+    ("https", 443),
+    ("ldaps", 636),
+    ("imaps", 993),
+    ("pop3s", 995),
+    ("mysql", 3306),
+    ("postgresql", 5432),
+    ("redis", 6379),
+    ("http-alt", 8080),
+];
+
+fn address(kind: Type, literal: &Literal) -> Checked<IpMatch> {
+    let text = literal.text.as_str();
+    let bad = || {
+        let what = if kind == Type::Net {
+            "network such as 10.0.0.0/8"
+        } else {
+            "IP address"
+        };
+        error(format!("filter error: '{text}' is not a valid {what}"), &literal.span)
+    };
+    let (ip, prefix) = match text.split_once('/') {
+        Some((ip, prefix)) if kind == Type::Net => (ip, Some(prefix)),
+        None if kind == Type::Ip => (text, None),
+        _ => return Err(bad()),
+    };
+    let address: IpAddr = ip.parse().map_err(|_| bad())?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix: u8 = prefix.map_or(Ok(longest), str::parse).map_err(|_| bad())?;
+    if prefix > longest {
+        return Err(bad());
+    }
+    Ok(IpMatch { address, prefix })
+}
+
+/// The name that upstream's messages give a type.
+fn upstream_type(kind: Type) -> &'static str {
+    match kind {
+        Type::String => "CHARBUF",
+        Type::FsPath => "FSPATH",
+        Type::Int => "INT64",
+        Type::Uint => "UINT64",
+        Type::Bool => "BOOL",
+        Type::AbsTime => "ABSTIME",
+        Type::RelTime => "RELTIME",
+        Type::Port => "PORT",
+        Type::Double => "DOUBLE",
+        Type::Bytes => "BYTEBUF",
+        Type::Ip => "IPADDR",
+        Type::Net => "IPNET",
+    }
+}

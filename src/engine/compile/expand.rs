@@ -1,0 +1,373 @@
+//! Lists are replaced in the text, before parsing; macros in the tree, after it.
+
+use std::collections::HashMap;
+
+use crate::engine::ast::{Expr, ExprKind, Operand, OperandKind, Right, Span, TransformerArgument};
+use crate::engine::diagnostic::{Code, Context, Diagnostic, did_you_mean};
+use crate::engine::load::{Collector, ListDef, MacroDef, RuleDef};
+use crate::engine::parser;
+use crate::engine::source::{At, Text};
+
+/// Most nodes that a rule's tree may have after its macros are expanded.
+const MAX_NODES: usize = 200_000;
+
+/// The expanded lists and parsed macros of one compilation.
+pub struct Expansion<'a> {
+    collector: &'a Collector,
+    lists: Vec<(&'a ListDef, Vec<Text>, bool)>,
+    macros: Vec<(&'a MacroDef, Result<Expr, Vec<Diagnostic>>, bool)>,
+    by_name: HashMap<&'a str, usize>,
+}
+
+impl<'a> Expansion<'a> {
+    pub fn new(collector: &'a Collector) -> Expansion<'a> {
+        let mut expansion = Expansion {
+            collector,
+            lists: Vec::new(),
+            macros: Vec::new(),
+            by_name: HashMap::new(),
+        };
+        expansion.lists = collector.lists.iter().map(|l| (l, Vec::new(), false)).collect();
+        for i in 0..expansion.lists.len() {
+            let list = expansion.lists[i].0;
+            let mut items = Vec::new();
+            for item in &list.items {
+                // Another list of an earlier place gives its own items, one level deep.
+                let other = expansion
+                    .lists
+                    .iter_mut()
+                    .find(|(l, ..)| l.name == item.as_str() && l.index < list.visibility);
+                match other {
+                    Some((other, _, used)) => {
+                        *used = true;
+                        items.extend(other.items.iter().cloned());
+                    }
+                    None => items.push(item.clone()),
+                }
+            }
+            expansion.lists[i].1 = items;
+        }
+        for definition in &collector.macros {
+            let text = expansion.replace_lists(&definition.condition);
+            let parsed = parse(&text).map_err(|mut d| {
+                let at = definition.at;
+                d.context.push(Context {
+                    item_type: "macro",
+                    item_name: definition.name.clone(),
+                    at,
+                });
+                vec![d]
+            });
+            expansion.by_name.insert(&definition.name, expansion.macros.len());
+            expansion.macros.push((definition, parsed, false));
+        }
+        // Macros see macros that come before their own latest definition.
+        for i in 0..expansion.macros.len() {
+            let (definition, Ok(mut expr), used) =
+                std::mem::replace(&mut expansion.macros[i], (&collector.macros[i], Err(Vec::new()), false))
+            else {
+                continue;
+            };
+            let mut diagnostics = Vec::new();
+            let mut budget = MAX_NODES;
+            expansion.replace_macros(&mut expr, Some(definition), &mut diagnostics, &mut budget);
+            let result = if diagnostics.is_empty() {
+                Ok(expr)
+            } else {
+                Err(diagnostics)
+            };
+            expansion.macros[i] = (definition, result, used);
+        }
+        expansion
+    }
+
+    /// A rule's condition with exceptions, lists and macros in place.
+    pub fn rule(&mut self, rule: &RuleDef) -> Result<Expr, Vec<Diagnostic>> {
+        let mut condition = rule.condition.clone();
+        let mut clauses = Vec::new();
+        for exception in &rule.exceptions {
+            match exception.condition() {
+                Ok(Some(clause)) => clauses.push(clause),
+                Ok(None) => {}
+                Err(diagnostic) => return Err(vec![*diagnostic]),
+            }
+        }
+        if !clauses.is_empty() {
+            let mut whole = Text::pinned("(", condition.whole().start);
+            whole.push(&condition);
+            whole.push_str(")");
+            for clause in clauses {
+                whole.push_str(" and not ");
+                whole.push(&clause);
+            }
+            condition = whole;
+        }
+        let text = self.replace_lists(&condition);
+        let mut expr = parse(&text).map_err(|d| vec![d])?;
+        let mut diagnostics = Vec::new();
+        let mut budget = MAX_NODES;
+        self.replace_macros(&mut expr, None, &mut diagnostics, &mut budget);
+        if diagnostics.is_empty() {
+            Ok(expr)
+        } else {
+            Err(diagnostics)
+        }
+    }
+
+    /// Warns of lists and macros that nothing names, and reports macros that do not parse.
+    pub fn finish(self, diagnostics: &mut Vec<Diagnostic>) {
+        for (definition, parsed, used) in self.macros {
+            if let Err(found) = parsed {
+                diagnostics.extend(found);
+            }
+            if !used {
+                let message = "Macro not referred to by any other rule/macro";
+                diagnostics.push(unused(
+                    Code::UnusedMacro,
+                    message,
+                    "macro",
+                    &definition.name,
+                    definition.at,
+                ));
+            }
+        }
+        for (definition, _, used) in self.lists {
+            if !used {
+                let message = "List not referred to by any other rule/macro";
+                diagnostics.push(unused(
+                    Code::UnusedList,
+                    message,
+                    "list",
+                    &definition.name,
+                    definition.at,
+                ));
+            }
+        }
+    }
+
+    /// Replaces each list's name where it stands alone between blanks, parentheses, commas and equals signs.
+    fn replace_lists(&mut self, text: &Text) -> Text {
+        let mut text = text.clone();
+        for (list, items, used) in &mut self.lists {
+            if let Some(replaced) = replace_list(&text, &list.name, items) {
+                *used = true;
+                text = replaced;
+            }
+        }
+        text
+    }
+
+    fn replace_macros(
+        &mut self,
+        expr: &mut Expr,
+        inside: Option<&MacroDef>,
+        diagnostics: &mut Vec<Diagnostic>,
+        budget: &mut usize,
+    ) {
+        match &mut expr.kind {
+            ExprKind::And(children) | ExprKind::Or(children) => {
+                children
+                    .iter_mut()
+                    .for_each(|c| self.replace_macros(c, inside, diagnostics, budget));
+            }
+            ExprKind::Not(child) => self.replace_macros(child, inside, diagnostics, budget),
+            ExprKind::Check(_) => {}
+            ExprKind::Macro(name) => {
+                let place = At {
+                    start: expr.span.start,
+                    end: expr.span.end,
+                };
+                let visible =
+                    |m: &MacroDef| inside.is_none_or(|outer| m.index < outer.visibility && m.name != outer.name);
+                let found = self
+                    .by_name
+                    .get(name.as_str())
+                    .copied()
+                    .filter(|&i| visible(self.macros[i].0));
+                let Some(found) = found else {
+                    let names = self.collector.macros.iter().map(|m| m.name.as_str());
+                    let help = match self.collector.lists.iter().any(|l| l.name == *name) {
+                        true => Some(format!("`{name}` is a list: write `in ({name})` after a field")),
+                        false => did_you_mean(name, names),
+                    };
+                    let message = format!("Undefined macro '{name}' used in filter.");
+                    diagnostics.push(Diagnostic::new(Code::Validate, message, place).with_help(help));
+                    return;
+                };
+                let (_, parsed, used) = &mut self.macros[found];
+                *used = true;
+                // A macro that has errors reports them itself.
+                if let Ok(inner) = parsed {
+                    let size = size(inner);
+                    if size > *budget {
+                        let message =
+                            format!("the condition has more than {MAX_NODES} parts when its macros are expanded");
+                        diagnostics.push(Diagnostic::new(Code::Validate, message, place));
+                        return;
+                    }
+                    *budget -= size;
+                    *expr = inner.clone();
+                }
+            }
+        }
+    }
+}
+
+fn unused(code: Code, message: &str, item_type: &'static str, name: &str, at: At) -> Diagnostic {
+    let mut diagnostic = Diagnostic::new(code, message, at);
+    diagnostic.context.push(Context {
+        item_type,
+        item_name: name.to_owned(),
+        at,
+    });
+    diagnostic
+}
+
+fn size(expr: &Expr) -> usize {
+    1 + match &expr.kind {
+        ExprKind::And(children) | ExprKind::Or(children) => children.iter().map(size).sum(),
+        ExprKind::Not(child) => size(child),
+        _ => 0,
+    }
+}
+
+const BLANKS: &[u8] = b" \t\n\r";
+
+fn is_delimiter(byte: u8) -> bool {
+    BLANKS.contains(&byte) || matches!(byte, b'(' | b')' | b',' | b'=')
+}
+
+/// The text with a list's name replaced by its items; nothing when the name does not occur.
+fn replace_list(text: &Text, name: &str, items: &[Text]) -> Option<Text> {
+    if name.is_empty() {
+        return None;
+    }
+    let source = text.as_str();
+    let bytes = source.as_bytes();
+    let mut out: Option<Text> = None;
+    let mut done = 0;
+    let mut from = 0;
+    while let Some(at) = source[from..].find(name).map(|i| from + i) {
+        let (mut start, mut end) = (at, at + name.len());
+        from = at + 1;
+        while !source.is_char_boundary(from) {
+            from += 1;
+        }
+        let alone = (start == 0 || is_delimiter(bytes[start - 1])) && (end >= bytes.len() || is_delimiter(bytes[end]));
+        if !alone || at < done {
+            continue;
+        }
+        while start > done && BLANKS.contains(&bytes[start - 1]) {
+            start -= 1;
+        }
+        while end < bytes.len() && BLANKS.contains(&bytes[end]) {
+            end += 1;
+        }
+        if items.is_empty() {
+            // Nothing in its place: one comma beside it goes as well.
+            if start > done && bytes[start - 1] == b',' {
+                start -= 1;
+            } else if end < bytes.len() && bytes[end] == b',' {
+                end += 1;
+            }
+        }
+        let place = text.at(at, at + name.len()).start;
+        let result = out.get_or_insert_with(|| Text::pinned("", place));
+        result.push(&text.slice(done, start));
+        if start > 0 {
+            result.push(&Text::pinned(" ", place));
+        }
+        for (i, item) in items.iter().enumerate() {
+            if i > 0 {
+                result.push(&Text::pinned(", ", place));
+            }
+            let item = item.as_str();
+            let quote = item.contains([' ', '\t', '\n', '\r']) && !item.starts_with(['"', '\'']);
+            let written = if item.is_empty() {
+                "\"\"".to_owned()
+            } else if quote {
+                format!("\"{item}\"")
+            } else {
+                item.to_owned()
+            };
+            result.push(&Text::pinned(&written, place));
+        }
+        result.push(&Text::pinned(" ", place));
+        done = end;
+        from = end.max(from);
+    }
+    let mut result = out?;
+    result.push(&text.slice(done, source.len()));
+    Some(result)
+}
+
+/// Parses expanded text and turns the tree's spans into positions.
+fn parse(text: &Text) -> Result<Expr, Diagnostic> {
+    match parser::parse(text.as_str()) {
+        Ok(mut expr) => {
+            relocate(&mut expr, text);
+            Ok(expr)
+        }
+        Err(e) => {
+            let place = text.at(e.span.start as usize, e.span.end as usize);
+            let help = help_for_syntax(text.as_str(), e.span.start as usize);
+            Err(Diagnostic::new(Code::CompileCondition, e.message, place).with_help(help))
+        }
+    }
+}
+
+/// What people mean by the words that the parser stopped at.
+fn help_for_syntax(text: &str, at: usize) -> Option<String> {
+    let rest = text.get(at..)?.trim_start();
+    let word: String = rest.chars().take_while(|c| !c.is_whitespace() && *c != '(').collect();
+    let meant = match word.as_str() {
+        "&&" | "AND" => "and",
+        "||" | "OR" => "or",
+        "NOT" => "not",
+        w if w.starts_with('!') => "not",
+        _ => {
+            let words = ["and", "or", "not"];
+            return crate::engine::diagnostic::closest(&word, words).map(|w| format!("did you mean `{w}`?"));
+        }
+    };
+    Some(format!("write `{meant}`"))
+}
+
+fn relocate(expr: &mut Expr, text: &Text) {
+    locate(&mut expr.span, text);
+    match &mut expr.kind {
+        ExprKind::And(children) | ExprKind::Or(children) => children.iter_mut().for_each(|c| relocate(c, text)),
+        ExprKind::Not(child) => relocate(child, text),
+        ExprKind::Macro(_) => {}
+        ExprKind::Check(check) => {
+            locate(&mut check.operator_span, text);
+            relocate_operand(&mut check.left, text);
+            match &mut check.right {
+                Right::Nothing => {}
+                Right::Value(literal) => locate(&mut literal.span, text),
+                Right::List { items, .. } => items.iter_mut().for_each(|i| locate(&mut i.span, text)),
+                Right::Operand(operand) => relocate_operand(operand, text),
+            }
+        }
+    }
+}
+
+fn relocate_operand(operand: &mut Operand, text: &Text) {
+    locate(&mut operand.span, text);
+    if let OperandKind::Transformed { arguments, .. } = &mut operand.kind {
+        arguments.iter_mut().for_each(|a| relocate_argument(a, text));
+    }
+}
+
+fn relocate_argument(argument: &mut TransformerArgument, text: &Text) {
+    match argument {
+        TransformerArgument::Operand(operand) => relocate_operand(operand, text),
+        TransformerArgument::Constant(literal) => locate(&mut literal.span, text),
+        TransformerArgument::List(items) => items.iter_mut().for_each(|i| relocate_argument(i, text)),
+    }
+}
+
+fn locate(span: &mut Span, text: &Text) {
+    let at = text.at(span.start as usize, span.end as usize);
+    *span = at.start..at.end;
+}

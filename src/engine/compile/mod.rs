@@ -1,0 +1,295 @@
+//! From definitions to a rule set: lists and macros expanded, conditions checked, predicates shared.
+
+mod build;
+mod check;
+mod expand;
+mod output;
+
+use std::collections::BTreeMap;
+
+use super::diagnostic::{Code, Context, Diagnostic};
+use super::index::Index;
+use super::load::{Collector, RuleDef};
+use super::program::{Program, Rule, RuleSet};
+use super::source::{At, RuleFile, SourceMap};
+use crate::config::{AppendOutput, Matching, SelectBy, Selection, UserField};
+use crate::event::{Priority, Source};
+use crate::fields::{Catalog, UserFieldError};
+
+pub(super) use build::Builder;
+
+/// How rules are loaded.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Rules of other sources are skipped.
+    pub sources: Vec<Source>,
+    pub matching: Matching,
+    /// Rules less severe than this are left out.
+    pub priority: Priority,
+    pub select: Vec<Selection>,
+    pub append_output: Vec<AppendOutput>,
+    pub static_fields: BTreeMap<String, String>,
+    pub fields: Vec<UserField>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            sources: vec![Source::K8sAudit],
+            matching: Matching::First,
+            priority: Priority::Debug,
+            select: Vec::new(),
+            append_output: Vec::new(),
+            static_fields: BTreeMap::new(),
+            fields: Vec::new(),
+        }
+    }
+}
+
+/// What loading came to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The rule set, unless there was an error.
+    pub rules: Option<RuleSet>,
+    pub diagnostics: Vec<Diagnostic>,
+    pub sources: SourceMap,
+    /// Rules left out because their source is not enabled here.
+    pub skipped: Vec<(String, Source)>,
+}
+
+impl Loaded {
+    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(|d| d.is_error())
+    }
+}
+
+/// Loads rule files in order; each must make sense with those before it.
+///
+/// # Errors
+/// Fields of the user's own that cannot be used.
+pub fn load(files: Vec<RuleFile>, options: &Options) -> Result<Loaded, Vec<UserFieldError>> {
+    let mut catalogs: Vec<(Source, Catalog)> = Vec::new();
+    for source in Source::RULE_SOURCES {
+        let catalog = Catalog::of(source);
+        let catalog = if source == Source::K8sAudit {
+            catalog.with_user_fields(&options.fields)?
+        } else {
+            catalog
+        };
+        catalogs.push((source, catalog.with_static_fields(options.static_fields.iter())));
+    }
+    let mut collector = Collector::default();
+    let mut compiled = None;
+    let count = files.len();
+    for (i, file) in files.into_iter().enumerate() {
+        collector.add(file);
+        let mut compiler = Compiler {
+            options,
+            catalogs: &catalogs,
+            diagnostics: Vec::new(),
+        };
+        let result = compiler.compile(&collector);
+        compiler.diagnostics.into_iter().for_each(|d| collector.report(d));
+        if i + 1 == count {
+            compiled = Some(result);
+        }
+    }
+    let compiled = compiled.unwrap_or_default();
+    let mut diagnostics = collector.diagnostics;
+    diagnostics.sort_by_key(|d| d.at.start);
+    let failed = diagnostics.iter().any(Diagnostic::is_error);
+    Ok(Loaded {
+        rules: (!failed).then_some(compiled.rules),
+        diagnostics,
+        sources: collector.sources,
+        skipped: compiled.skipped,
+    })
+}
+
+#[derive(Default)]
+struct Compiled {
+    rules: RuleSet,
+    skipped: Vec<(String, Source)>,
+}
+
+struct Compiler<'a> {
+    options: &'a Options,
+    catalogs: &'a [(Source, Catalog)],
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Compiler<'_> {
+    fn compile(&mut self, collector: &Collector) -> Compiled {
+        let mut expansion = expand::Expansion::new(collector);
+        let mut out = Compiled {
+            rules: RuleSet::new(self.options.matching == Matching::All),
+            skipped: Vec::new(),
+        };
+        let mut builders: Vec<(Source, Builder, Vec<Rule>)> = self
+            .catalogs
+            .iter()
+            .map(|(s, _)| (*s, Builder::default(), Vec::new()))
+            .collect();
+        for rule in &collector.rules {
+            let Some(source) = rule.known_source() else {
+                self.report(
+                    rule,
+                    Diagnostic::new(
+                        Code::UnknownSource,
+                        format!("Unknown source {}, skipping", rule.source),
+                        rule.source_at,
+                    ),
+                );
+                continue;
+            };
+            let expanded = expansion.rule(rule);
+            if !self.options.sources.contains(&source) {
+                out.skipped.push((rule.name.clone(), source));
+                continue;
+            }
+            let expr = match expanded {
+                Ok(expr) => expr,
+                Err(diagnostics) => {
+                    diagnostics.into_iter().for_each(|d| self.report(rule, d));
+                    continue;
+                }
+            };
+            let Some((catalog, (_, builder, rules))) = self
+                .catalogs
+                .iter()
+                .find(|(s, _)| *s == source)
+                .map(|(_, c)| c)
+                .zip(builders.iter_mut().find(|(s, ..)| *s == source))
+            else {
+                continue;
+            };
+            let mut found = Vec::new();
+            let node = check::condition(&expr, catalog, builder, &mut found);
+            let output = output::compile(rule, source, catalog, builder, self.options, &mut found);
+            if rule.skip_if_unknown_filter && found.iter().any(|d| d.is_error() && is_unknown_field(&d.message)) {
+                let first = found.into_iter().find(|d| d.is_error() && is_unknown_field(&d.message));
+                first.into_iter().for_each(|d| {
+                    self.report(
+                        rule,
+                        Diagnostic {
+                            code: Code::UnknownFilter,
+                            ..d
+                        },
+                    )
+                });
+                continue;
+            }
+            let failed = found.iter().any(Diagnostic::is_error);
+            found.into_iter().for_each(|d| self.report(rule, d));
+            if failed || rule.priority > self.options.priority || !self.enabled(rule) {
+                continue;
+            }
+            rules.push(Rule {
+                name: rule.name.as_str().into(),
+                source,
+                priority: rule.priority,
+                desc: rule.desc.clone(),
+                tags: rule.tags.iter().cloned().collect(),
+                runbook: rule.runbook.clone(),
+                condition: expr.to_string(),
+                node,
+                output,
+            });
+        }
+        expansion.finish(&mut self.diagnostics);
+        for (source, builder, rules) in builders {
+            let (slots, nodes) = builder.finish();
+            let index = Index::build(&slots, &nodes, &rules);
+            out.rules.set(
+                source,
+                Program {
+                    slots,
+                    nodes,
+                    rules,
+                    index,
+                },
+            );
+        }
+        out
+    }
+
+    fn report(&mut self, rule: &RuleDef, mut diagnostic: Diagnostic) {
+        if diagnostic.context.is_empty() {
+            diagnostic.context.push(Context {
+                item_type: "rule",
+                item_name: rule.name.clone(),
+                at: rule.at,
+            });
+        }
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// The last selection that names the rule decides; otherwise its own `enabled`.
+    fn enabled(&self, rule: &RuleDef) -> bool {
+        let names = |by: &SelectBy| match by {
+            SelectBy::Rule(pattern) => wildcard(pattern, &rule.name),
+            SelectBy::Tag(tag) => rule.tags.contains(tag),
+        };
+        self.options
+            .select
+            .iter()
+            .fold(rule.enabled, |enabled, selection| match selection {
+                Selection::Enable(by) if names(by) => true,
+                Selection::Disable(by) if names(by) => false,
+                _ => enabled,
+            })
+    }
+}
+
+/// `*` stands for any text; everything else for itself.
+fn wildcard(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(first) else {
+        return false;
+    };
+    let parts: Vec<&str> = rest.split('*').collect();
+    let (last, middle) = parts.split_last().map_or(("", &[][..]), |(l, m)| (*l, m));
+    for part in middle {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(last)
+}
+
+fn is_unknown_field(message: &str) -> bool {
+    message.contains("nonexistent field")
+        || message.starts_with("unknown filter")
+        || message.starts_with("unknown event type")
+}
+
+/// A range around a condition's part; tree spans are positions once a tree is expanded.
+fn at(span: &super::ast::Span) -> At {
+    At {
+        start: span.start,
+        end: span.end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wildcard;
+
+    #[test]
+    fn wildcards() {
+        for (pattern, name, want) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "anything", true),
+            ("*exec*", "Attach/exec Pod", true),
+            ("a*c", "abc", true),
+            ("a*c", "ab", false),
+            ("a*b*c", "a1b2c", true),
+        ] {
+            assert_eq!(wildcard(pattern, name), want, "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What rule files may require: an engine version, and plugin versions that Saker provides itself.
+
+use super::{Code, Collector, Read, fail};
+use crate::engine::diagnostic::Diagnostic;
+use crate::engine::yaml::{Node, NodeKind};
+
+/// The engine version whose language is spoken here.
+pub const ENGINE_VERSION: Version = Version(0, 63, 0);
+
+/// `x.y.z`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u64, pub u64, pub u64);
+
+impl Version {
+    /// Reads `x.y.z`; what follows a `-` or `+` is left out.
+    pub fn parse(text: &str) -> Option<Version> {
+        let text = text.split(['-', '+']).next()?;
+        let mut parts = text.split('.').map(|p| p.parse().ok());
+        let version = Version(parts.next()??, parts.next()??, parts.next()??);
+        parts.next().is_none().then_some(version)
+    }
+
+    /// True when something of this version does what `required` asks for.
+    pub fn satisfies(self, required: Version) -> bool {
+        self.0 == required.0 && self >= required
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+/// A plugin whose work is done here.
+#[derive(Clone, Copy, Debug)]
+pub struct Plugin {
+    pub name: &'static str,
+    pub version: Version,
+}
+
+/// The plugins that count as loaded, at the versions whose fields we have.
+pub const PLUGINS: &[Plugin] = &[
+    Plugin {
+        name: "k8saudit",
+        version: Version(0, 18, 0),
+    },
+    Plugin {
+        name: "json",
+        version: Version(0, 7, 4),
+    },
+    Plugin {
+        name: "container",
+        version: Version(0, 7, 1),
+    },
+];
+
+/// Checks `required_engine_version`.
+pub(super) fn engine(node: &Node) -> Read<()> {
+    let text = node.scalar().map(|t| t.as_str()).unwrap_or_default();
+    let required = match text.parse::<u64>() {
+        Ok(minor) => Some(Version(0, minor, 0)),
+        Err(_) => Version::parse(text),
+    };
+    let Some(required) = required else {
+        let message =
+            format!("Unable to parse engine version '{text}' as a semver string. Expected \"x.y.z\" semver format.");
+        return fail(Code::YamlValidate, message, node.at);
+    };
+    if !ENGINE_VERSION.satisfies(required) {
+        let message = format!("Rules require engine version {required}, but engine version is {ENGINE_VERSION}");
+        return fail(Code::Validate, message, node.at);
+    }
+    Ok(())
+}
+
+impl Collector {
+    /// Checks every `required_plugin_versions` of a file.
+    pub(super) fn check_versions(&mut self, documents: &[Node]) {
+        for document in documents {
+            let NodeKind::Sequence(items) = &document.kind else {
+                continue;
+            };
+            for node in items.iter().filter_map(|item| item.get("required_plugin_versions")) {
+                if let Err(diagnostic) = plugins(node, PLUGINS) {
+                    self.report(*diagnostic);
+                }
+            }
+        }
+    }
+}
+
+fn plugins(node: &Node, provided: &[Plugin]) -> Read<()> {
+    let NodeKind::Sequence(requirements) = &node.kind else {
+        return fail(
+            Code::YamlValidate,
+            "Value of required_plugin_versions must be a sequence",
+            node.at,
+        );
+    };
+    for requirement in requirements {
+        let mut wanted = vec![read(requirement)?];
+        if let Some(alternatives) = requirement.get("alternatives") {
+            let NodeKind::Sequence(nodes) = &alternatives.kind else {
+                return fail(
+                    Code::YamlValidate,
+                    "Value of plugin version alternatives must be a sequence",
+                    alternatives.at,
+                );
+            };
+            for node in nodes {
+                wanted.push(read(node)?);
+            }
+        }
+        let met = wanted
+            .iter()
+            .any(|(name, version)| provided.iter().any(|p| p.name == name && p.version.satisfies(*version)));
+        if !met {
+            let list: Vec<String> = wanted
+                .iter()
+                .map(|(name, version)| format!("{name} {version}"))
+                .collect();
+            let have: Vec<String> = provided.iter().map(|p| format!("{} {}", p.name, p.version)).collect();
+            let message = format!(
+                "Plugin requirement not satisfied, must load one of: {}",
+                list.join(", ")
+            );
+            let help = format!("these are built in: {}", have.join(", "));
+            return Err(Box::new(
+                Diagnostic::new(Code::Validate, message, requirement.at).with_help(Some(help)),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn read(node: &Node) -> Read<(String, Version)> {
+    let text = |key: &str| {
+        node.get(key)
+            .and_then(Node::scalar)
+            .map(|t| (t.as_str().to_owned(), t.whole()))
+    };
+    let Some((name, _)) = text("name").filter(|(n, _)| !n.is_empty()) else {
+        return fail(Code::YamlValidate, "Item has no mapping for key 'name'", node.at);
+    };
+    let Some((version, at)) = text("version") else {
+        return fail(Code::YamlValidate, "Item has no mapping for key 'version'", node.at);
+    };
+    match Version::parse(&version) {
+        Some(version) => Ok((name, version)),
+        None => fail(
+            Code::YamlValidate,
+            format!("Unable to parse plugin version '{version}'. Expected \"x.y.z\" semver format."),
+            at,
+        ),
+    }
+}
