@@ -1,1 +1,0 @@
-//! Audit log files, directories and standard input as sources.
