@@ -9,7 +9,8 @@
 //! - [`alert`]: what a match becomes;
 //! - [`outputs`]: where alerts go;
 //! - [`config`], [`app`], [`cli`]: saker.yaml, the composition root, the command line;
-//! - [`web`], [`metrics`]: health and metrics.
+//! - [`web`], [`metrics`]: health and metrics;
+//! - [`watch`]: files that are reloaded when they change.
 //!
 //! `event`, `fields`, `engine` and `alert` are the core: no I/O, no clock, no runtime.
 
@@ -27,4 +28,5 @@ pub mod metrics;
 pub mod outputs;
 pub mod rulefiles;
 pub mod sources;
+pub mod watch;
 pub mod web;

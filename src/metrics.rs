@@ -1,1 +1,0 @@
-//! Every counter and gauge, with its documentation.

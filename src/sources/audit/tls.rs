@@ -1,1 +1,0 @@
-//! TLS of the webhook: certificates, client authentication, and their reload.

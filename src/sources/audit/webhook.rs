@@ -1,1 +1,0 @@
-//! The HTTPS webhook that the API server posts to.
