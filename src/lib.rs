@@ -9,7 +9,8 @@
 //! - [`alert`]: what a match becomes;
 //! - [`outputs`]: where alerts go;
 //! - [`config`], [`app`], [`cli`]: saker.yaml, the composition root, the command line;
-//! - [`web`], [`metrics`]: health and metrics.
+//! - [`web`], [`metrics`]: health and metrics;
+//! - [`certificates`]: makes certificates for `saker setup certs` and for development.
 //!
 //! `event`, `fields`, `engine` and `alert` are the core: no I/O, no clock, no runtime.
 
@@ -17,6 +18,7 @@
 
 pub mod alert;
 pub mod app;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod engine;
