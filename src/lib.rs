@@ -11,6 +11,7 @@
 //! - [`config`], [`app`], [`cli`]: saker.yaml, the composition root, the command line;
 //! - [`web`], [`metrics`]: health and metrics;
 //! - [`watch`]: files that are reloaded when they change.
+//! - [`certificates`]: makes certificates for `saker setup certs` and for development.
 //!
 //! `event`, `fields`, `engine` and `alert` are the core: no I/O, no clock, no runtime.
 
@@ -18,6 +19,7 @@
 
 pub mod alert;
 pub mod app;
+pub mod certificates;
 pub mod cli;
 pub mod config;
 pub mod engine;

@@ -1,4 +1,21 @@
 //! saker.yaml as validated values. Nothing here opens a socket or starts a thread.
+//!
+//! The structs say what there is; [`load()`] turns a file and the environment into them and reports every problem it finds:
+//! `tree` keeps what the file says with line and column, `schema` is the table of keys and what each may hold, `check`
+//! holds the one against the other, and `validate` has the rules that concern more than one key.
+
+mod check;
+mod load;
+mod schema;
+mod tree;
+mod validate;
+
+pub use load::{ConfigError, Problem, load};
+
+/// Every key of saker.yaml, as a path: `webhook.tls.cert`, `files[].path`, `outputs[http].url`.
+pub fn key_paths() -> Vec<String> {
+    schema::key_paths()
+}
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -263,8 +280,8 @@ impl Default for StatusConfig {
 }
 
 /// One destination of alerts.
+// No `deny_unknown_fields`: beside `flatten` it rejects every output. The table in `schema` finds unknown keys.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OutputConfig {
     /// Label in logs and metrics; the kind when not set.
     pub name: Option<String>,
@@ -444,24 +461,27 @@ mod duration {
     use serde::{Deserialize, Deserializer, de::Error};
     use std::time::Duration;
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(d)?;
+    pub fn parse(text: &str) -> Option<Duration> {
         let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (digits, unit) = text.split_at(split);
-        let bad = || {
-            D::Error::custom(format!(
-                "`{text}` is not a duration: write a number and ms, s, m or h, e.g. `10s`"
-            ))
-        };
-        let number: u64 = digits.parse().map_err(|_| bad())?;
+        let number: u64 = digits.parse().ok()?;
         let millis = match unit.trim() {
             "ms" => 1,
             "s" => 1_000,
             "m" => 60_000,
             "h" => 3_600_000,
-            _ => return Err(bad()),
+            _ => return None,
         };
-        number.checked_mul(millis).map(Duration::from_millis).ok_or_else(bad)
+        number.checked_mul(millis).map(Duration::from_millis)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(d)?;
+        parse(&text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "`{text}` is not a duration: write a number and ms, s, m or h, e.g. `10s`"
+            ))
+        })
     }
 }
 
@@ -469,23 +489,26 @@ mod duration {
 mod size {
     use serde::{Deserialize, Deserializer, de::Error};
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(d)?;
+    pub fn parse(text: &str) -> Option<u64> {
         let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (digits, unit) = text.split_at(split);
-        let bad = || {
-            D::Error::custom(format!(
-                "`{text}` is not a size: write bytes, or a number and KiB, MiB or GiB, e.g. `32MiB`"
-            ))
-        };
-        let number: u64 = digits.parse().map_err(|_| bad())?;
+        let number: u64 = digits.parse().ok()?;
         let unit = match unit.trim() {
             "" | "B" => 1,
             "KiB" => 1 << 10,
             "MiB" => 1 << 20,
             "GiB" => 1 << 30,
-            _ => return Err(bad()),
+            _ => return None,
         };
-        number.checked_mul(unit).ok_or_else(bad)
+        number.checked_mul(unit)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(d)?;
+        parse(&text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "`{text}` is not a size: write bytes, or a number and KiB, MiB or GiB, e.g. `32MiB`"
+            ))
+        })
     }
 }

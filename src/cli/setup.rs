@@ -1,1 +1,0 @@
-//! `saker setup`: certificates, API-server configuration, saker.yaml.

@@ -1,0 +1,10 @@
+//! `deploy/` is what the program prints, parses, and does what it says.
+
+mod manifests;
+mod policy;
+
+use std::path::PathBuf;
+
+fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
