@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,15 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::serve::Format;
 use super::{USAGE, fail, start_log};
-use crate::alert::{Renderer, identity};
 use crate::app::{host, load_rules};
-use crate::config::{self, Config, FileSourceConfig, Matching, StartAt};
-use crate::engine::{Evaluator, RuleSet};
-use crate::event::audit::Tapes;
-use crate::event::{Source, Timestamp};
-use crate::fields::evt::Host;
-use crate::fields::ka::AuditView;
-use crate::sources::audit::decode::{self, Item};
+use crate::config::{self, FileSourceConfig, Matching, StartAt};
+use crate::replay::Replay;
 use crate::sources::audit::files::{self, Chunk, Input};
 
 const EXAMPLES: &str = "\
@@ -100,16 +93,21 @@ pub fn run(args: ReplayArgs) -> ExitCode {
         Ok((rules, _)) => rules,
         Err(error) => return fail(&error.to_string()),
     };
-    let mut replay = Replay::new(rules, &config, args.format);
+    let mut replay = Replay::new(
+        rules,
+        host(),
+        config.cluster.clone(),
+        matches!(args.format, Format::Json),
+    );
     let result = if args.follow {
         follow(&args.files, &mut replay)
     } else {
         once(&args.files, &mut replay)
     };
-    let result = result.and_then(|()| replay.flush().map_err(Stop::Write));
+    let result = result.and_then(|()| flush(&mut replay).map_err(Stop::Write));
     match result {
         Ok(()) => {
-            replay.summary();
+            summary(&replay);
             ExitCode::SUCCESS
         }
         // Whoever read the alerts has seen enough.
@@ -133,8 +131,10 @@ fn once(paths: &[PathBuf], replay: &mut Replay) -> Result<(), Stop> {
         let mut chunks = files::open(input).map_err(Stop::Read)?;
         let read = chunks.reader().bytes_read();
         while let Some(chunk) = chunks.next().map_err(Stop::Read)? {
-            replay.chunk(chunk);
-            replay.write_if_large().map_err(Stop::Write)?;
+            evaluate(replay, chunk);
+            if replay.out.len() >= WRITE {
+                flush(replay).map_err(Stop::Write)?;
+            }
             progress.set_position(before + read.get());
         }
         before += read.get();
@@ -161,8 +161,8 @@ fn follow(paths: &[PathBuf], replay: &mut Replay) -> Result<(), Stop> {
                 scope.spawn(move || {
                     files::run(&config, stop, counters, |chunk| {
                         let mut guard = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        guard.0.chunk(chunk);
-                        if let Err(error) = guard.0.flush() {
+                        evaluate(guard.0, chunk);
+                        if let Err(error) = flush(guard.0) {
                             guard.1.get_or_insert(error);
                             stop.set();
                         }
@@ -201,118 +201,29 @@ fn progress(inputs: &[Input]) -> ProgressBar {
     bar
 }
 
-/// Evaluation with its memory, and alerts that wait to be written.
-pub struct Replay {
-    rules: RuleSet,
-    evaluator: Evaluator,
-    tapes: Tapes,
-    renderer: Renderer,
-    host: Arc<Host>,
-    cluster: Option<String>,
-    json: bool,
-    out: Vec<u8>,
-    first: Option<Timestamp>,
-    events: u64,
-    bad: u64,
-    alerts: u64,
-}
-
 /// Alerts are written in pieces of about this size.
 const WRITE: usize = 256 << 10;
 
-impl Replay {
-    pub fn new(rules: RuleSet, config: &Config, format: Format) -> Replay {
-        let host = Arc::new(host());
-        Replay {
-            rules,
-            evaluator: Evaluator::default(),
-            tapes: Tapes::default(),
-            renderer: Renderer::new(Arc::clone(&host)),
-            host,
-            cluster: config.cluster.clone(),
-            json: matches!(format, Format::Json),
-            out: Vec::with_capacity(WRITE + (64 << 10)),
-            first: None,
-            events: 0,
-            bad: 0,
-            alerts: 0,
-        }
+fn evaluate(replay: &mut Replay, chunk: Chunk<'_>) {
+    replay.bad += chunk.oversized + u64::from(chunk.broken);
+    // What parses inside a damaged document may be any object in it, so none counts as an event.
+    if !chunk.broken {
+        replay.text(chunk.bytes);
     }
+}
 
-    /// Evaluates the events of a chunk; their alerts are kept until they are written.
-    pub fn chunk(&mut self, chunk: Chunk<'_>) {
-        self.bad += chunk.oversized + u64::from(chunk.broken);
-        if chunk.broken {
-            return;
-        }
-        let cluster = self.cluster.take();
-        if decode::lines(chunk.bytes, |item| self.item(item, cluster.as_deref())).is_err()
-            && !chunk.bytes.trim_ascii().is_empty()
-        {
-            self.bad += 1;
-        }
-        self.cluster = cluster;
-    }
+fn flush(replay: &mut Replay) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&replay.out)?;
+    replay.out.clear();
+    stdout.flush()
+}
 
-    fn item(&mut self, item: Item<'_>, cluster: Option<&str>) {
-        let mut event = match item {
-            Ok(event) => event,
-            Err((why, _)) => {
-                self.bad += 1;
-                tracing::debug!(%why, "an item is no audit event");
-                return;
-            }
-        };
-        self.events += 1;
-        event.number = self.events;
-        event.cluster = cluster;
-        let first = *self.first.get_or_insert(event.time);
-        self.tapes.begin();
-        let Replay {
-            rules,
-            evaluator,
-            tapes,
-            renderer,
-            host,
-            out,
-            json,
-            alerts,
-            ..
-        } = self;
-        let mut view = AuditView {
-            event: &event,
-            tapes,
-            first,
-            host,
-        };
-        evaluator.evaluate(rules, Source::K8sAudit, &mut view, |rule, run| {
-            *alerts += 1;
-            if *json {
-                renderer.json(rule, event.time, identity(event.bytes(), &rule.name), run, out);
-            } else {
-                renderer.text(rule, event.time, run, out);
-            }
-            out.push(b'\n');
-        });
-    }
-
-    fn write_if_large(&mut self) -> io::Result<()> {
-        if self.out.len() >= WRITE { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&self.out)?;
-        self.out.clear();
-        stdout.flush()
-    }
-
-    fn summary(&self) {
-        let bad = if self.bad > 0 {
-            format!(", {} items that are no audit events", self.bad)
-        } else {
-            String::new()
-        };
-        let _ = writeln!(io::stderr(), "{} events, {} alerts{bad}", self.events, self.alerts);
-    }
+fn summary(replay: &Replay) {
+    let bad = if replay.bad > 0 {
+        format!(", {} items that are no audit events", replay.bad)
+    } else {
+        String::new()
+    };
+    let _ = writeln!(io::stderr(), "{} events, {} alerts{bad}", replay.events, replay.alerts);
 }

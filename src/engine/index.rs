@@ -4,7 +4,9 @@
 //! and each value that some rule requires there, a bit set says which rules are left; an event's candidates are the
 //! intersection over the dimensions. It may hold too many rules, never too few.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
 
 use super::eval::Run;
 use super::operator::{Test, TextSet, TextTest};

@@ -1,9 +1,9 @@
 //! Comparisons: a value of an event against constants that were prepared at load.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use aho_corasick::AhoCorasick;
+use hashbrown::HashSet;
 
 use super::ast::Operator;
 use super::pattern::{Glob, PathPrefixes};
