@@ -16,6 +16,9 @@ use saker::sources::audit::decode;
 
 const ROUNDS: usize = 15;
 
+/// What is measured, how to do it once, and the fastest time so far.
+type Measure<'a> = (&'static str, Box<dyn FnMut() + 'a>, Duration);
+
 fn main() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
     let Some(corpus) = corpus(&shared) else {
@@ -38,7 +41,7 @@ fn main() {
         None,
         true,
     );
-    let mut measures: Vec<(&str, Box<dyn FnMut() + '_>, Duration)> = vec![
+    let mut measures: Vec<Measure<'_>> = vec![
         (
             "serde_json into a Value",
             Box::new(|| {

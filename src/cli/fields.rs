@@ -90,8 +90,21 @@ fn json(catalog: &Catalog) -> String {
     serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n"
 }
 
-/// One source's table as docs/fields.md has it.
-pub fn markdown(source: Source, catalog: &Catalog) -> String {
+/// docs/fields.md.
+pub fn documentation() -> String {
+    let mut out = String::from(
+        "# Fields\n\nMade by `UPDATE_DOCS=1 cargo test --test tidy` from the tables in `src/fields/`.\n\n\
+         Where a path is given, the value is a plain look-up (RFC 9535); an index in the place of `[i]` takes the place of the\n\
+         first `[*]`. An absent field makes every comparison with it false. Fields `ka.req.pod.*`, `ka.req.container.*` and\n\
+         `ka.req.volume.*` read `requestObject`; when the verb is `patch` and `responseObject` is a Pod they read that instead,\n\
+         because the request then holds only a patch (strategic merge, merge, JSON patch or server-side apply).\n\n",
+    );
+    out += &markdown(Source::K8sAudit, &Catalog::of(Source::K8sAudit));
+    out
+}
+
+/// One source's table.
+fn markdown(source: Source, catalog: &Catalog) -> String {
     let mut out = format!("## Source `{source}`\n\n| field | type | where | meaning |\n|---|---|---|---|\n");
     for field in catalog.fields() {
         let path = path(field).map_or(String::new(), |p| format!("`{p}`"));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-mod fields;
+pub mod fields;
 mod replay;
 mod rules;
 mod serve;

@@ -100,20 +100,6 @@ impl Index {
     }
 }
 
-/// What `rules explain` shows of a rule's index keys: the values required at a slot's place.
-#[cfg(test)]
-pub fn required_values(slots: &[Slot], nodes: &[Node], node: NodeId, slot: SlotId) -> Option<Vec<String>> {
-    let wanted = place(slots.get(slot as usize)?)?;
-    let is_here = |id: SlotId| slots.get(id as usize).and_then(place).is_some_and(|p| p == wanted);
-    let required = require(nodes, node, &is_here)?;
-    Some(
-        required
-            .into_iter()
-            .map(|v| v.map_or("<absent>".to_owned(), |v| String::from_utf8_lossy(&v).into_owned()))
-            .collect(),
-    )
-}
-
 fn set(bits: &mut [u64], rule: usize) {
     bits[rule / 64] |= 1 << (rule % 64);
 }
