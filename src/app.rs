@@ -1,1 +1,460 @@
-//! The composition root: configuration to bound application, run, drain.
+//! The composition root: configuration to bound application, run, drain. The only file that sees everything.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter as PrometheusCounter;
+use tokio::sync::watch;
+
+use crate::certificates::{self, CertificateError, DevCertificate};
+use crate::config::{Config, FileSourceConfig, OutputConfig, SourceName};
+use crate::engine::diagnostic::Diagnostic;
+use crate::engine::{Loaded, RuleSet};
+use crate::event::Source;
+use crate::fields::evt::Host;
+use crate::metrics::{Metrics, OutputLabels, copy_counter};
+use crate::outputs::{OutputCounters, OutputError, Outputs};
+use crate::rulefiles::{self, RuleFilesError};
+use crate::sources::audit::files::{self, Counters, StopFlag};
+use crate::sources::audit::pipeline::{AuditPipeline, DeadLetter, DeadLetterError};
+use crate::sources::audit::webhook::{Webhook, WebhookError};
+use crate::watch::{Group, WatchError, Watcher};
+use crate::web::readiness::Readiness;
+use crate::web::status::{StatusError, StatusServer};
+
+/// Directory of the certificate that `serve` makes itself when none is configured.
+const DEVELOPMENT_CERTIFICATES: &str = "certs";
+
+/// Why the application cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Rules(#[from] RuleFilesError),
+    /// The diagnostics have been rendered already.
+    #[error("rules have {0} errors")]
+    BadRules(usize),
+    #[error(transparent)]
+    Outputs(#[from] OutputError),
+    #[error(transparent)]
+    DeadLetter(#[from] DeadLetterError),
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    #[error("source `syscall` is not part of this build; leave it out of `sources`")]
+    NoSyscall,
+    #[error("nothing to do: the webhook is disabled and `files` is empty")]
+    NoSource,
+}
+
+/// The application with its ports bound; nothing runs yet.
+pub struct App {
+    config: Config,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    outputs: Outputs,
+    pipeline: Arc<AuditPipeline>,
+    rules: Arc<ArcSwap<RuleSet>>,
+    webhook: Option<Webhook>,
+    status: Option<StatusServer>,
+    watcher_groups: Vec<Group>,
+    certificate: Option<DevCertificate>,
+    summary: RulesSummary,
+}
+
+/// What was loaded, for the first lines.
+#[derive(Clone, Debug, Default)]
+pub struct RulesSummary {
+    pub rules: usize,
+    pub files: usize,
+    pub warnings: usize,
+    pub skipped: usize,
+}
+
+impl RulesSummary {
+    fn of(loaded: &Loaded) -> RulesSummary {
+        RulesSummary {
+            rules: loaded.rules.as_ref().map_or(0, |r| r.rules().count()),
+            files: loaded.sources.files().len(),
+            warnings: loaded.diagnostics.iter().filter(|d| !d.is_error()).count(),
+            skipped: loaded.skipped.len(),
+        }
+    }
+}
+
+/// Loads the rules that the configuration names; what is wrong with them goes to `report`.
+///
+/// # Errors
+/// Unreadable files, or rules with errors.
+pub fn load_rules(
+    config: &Config,
+    mut report: impl FnMut(&Diagnostic, &Loaded),
+) -> Result<(RuleSet, RulesSummary), StartError> {
+    let mut loaded = rulefiles::load(&config.rules, &config.fields, vec![Source::K8sAudit])?;
+    loaded.diagnostics.iter().for_each(|d| report(d, &loaded));
+    let summary = RulesSummary::of(&loaded);
+    let errors = loaded.errors().count();
+    match loaded.rules.take() {
+        Some(rules) => Ok((rules, summary)),
+        None => Err(StartError::BadRules(errors)),
+    }
+}
+
+/// The name and zone of the machine.
+pub fn host() -> Host {
+    let name = nix::unistd::gethostname()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "localhost".to_owned());
+    let name = std::env::var("FALCO_HOSTNAME").unwrap_or(name);
+    Host {
+        name: name.into(),
+        zone: jiff::tz::TimeZone::system(),
+    }
+}
+
+impl App {
+    /// Loads rules, opens outputs, and takes ports. Must be called on a runtime.
+    ///
+    /// # Errors
+    /// Whatever would keep a part from running; nothing runs then.
+    pub fn bind(mut config: Config, report: impl FnMut(&Diagnostic, &Loaded)) -> Result<App, StartError> {
+        if config.sources.contains(&SourceName::Syscall) {
+            return Err(StartError::NoSyscall);
+        }
+        if !config.webhook.enabled && config.files.is_empty() {
+            return Err(StartError::NoSource);
+        }
+        let (rules, summary) = load_rules(&config, report)?;
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
+        let metrics = Arc::new(Metrics::new());
+        metrics.reloaded("rules");
+        let readiness = Readiness::new();
+        let counters = Arc::new(OutputCounters::default());
+        let outputs = Outputs::start(&config.outputs, Arc::clone(&counters))?;
+        export_outputs(&metrics, &outputs, &counters);
+        let dead_letter = DeadLetter::open(&config.webhook.dead_letter)?;
+        let pipeline = Arc::new(AuditPipeline::new(
+            Arc::clone(&rules),
+            outputs.clone(),
+            Arc::clone(&metrics),
+            Arc::new(host()),
+            dead_letter,
+        ));
+        let mut watcher_groups = vec![Group {
+            name: "rules",
+            paths: config.rules.files.clone(),
+        }];
+        let mut certificate = None;
+        let mut webhook = None;
+        if config.webhook.enabled {
+            readiness.expect("webhook");
+            if config.webhook.tls.cert.is_none() {
+                let made = certificates::ensure_development(DEVELOPMENT_CERTIFICATES.as_ref())?;
+                config.webhook.tls.cert = Some(made.cert.clone());
+                config.webhook.tls.key = Some(made.key.clone());
+                certificate = Some(made);
+            }
+            let evaluator = Arc::clone(&pipeline);
+            let bound = Webhook::bind(
+                &config.webhook,
+                config.cluster.clone(),
+                Arc::new(move |body: &[u8], cluster: Option<&str>| evaluator.process(body, cluster)),
+                Arc::clone(&metrics),
+            )?;
+            let reload = bound.reload_handle();
+            watcher_groups.push(Group {
+                name: "tls",
+                paths: reload.tls_paths(),
+            });
+            watcher_groups.push(Group {
+                name: "tokens",
+                paths: reload.token_paths(),
+            });
+            webhook = Some(bound);
+        }
+        let status = match config.status.enabled {
+            true => Some(StatusServer::bind(
+                &config.status,
+                Arc::clone(&metrics),
+                readiness.clone(),
+            )?),
+            false => None,
+        };
+        Ok(App {
+            config,
+            metrics,
+            readiness,
+            outputs,
+            pipeline,
+            rules,
+            webhook,
+            status,
+            watcher_groups,
+            certificate,
+            summary,
+        })
+    }
+
+    pub fn rules_summary(&self) -> &RulesSummary {
+        &self.summary
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The development certificate, when that is what the webhook shows.
+    pub fn development_certificate(&self) -> Option<&DevCertificate> {
+        self.certificate.as_ref()
+    }
+
+    pub fn webhook_address(&self) -> Option<std::net::SocketAddr> {
+        self.webhook.as_ref().map(Webhook::local_addr)
+    }
+
+    pub fn status_address(&self) -> Option<std::net::SocketAddr> {
+        self.status.as_ref().map(StatusServer::local_addr)
+    }
+
+    /// Runs until `shutdown` resolves or every source has ended; then drains: no more is accepted, what was accepted is
+    /// evaluated, and the outputs deliver what they hold. `hangup` yields at every SIGHUP.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn run(
+        self,
+        shutdown: impl Future<Output = ()>,
+        mut hangup: impl AsyncFnMut(),
+    ) -> Result<(), StartError> {
+        let App {
+            config,
+            metrics,
+            readiness,
+            outputs,
+            pipeline,
+            rules,
+            webhook,
+            status,
+            watcher_groups,
+            ..
+        } = self;
+        let reload = webhook.as_ref().map(Webhook::reload_handle);
+        let reloader = Reloader {
+            config: config.clone(),
+            rules,
+            metrics: Arc::clone(&metrics),
+        };
+        let watcher = Watcher::new(watcher_groups, move |group| match group {
+            "rules" => reloader.rules(),
+            "tls" => reload.iter().for_each(|r| r.reload_tls()),
+            _ => reload.iter().for_each(|r| r.reload_tokens()),
+        })?;
+        let (stop, stopped) = watch::channel(false);
+        let until_stop = |mut stopped: watch::Receiver<bool>| async move {
+            // An error means that the sender is gone, which is a stop as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        let grace = config.shutdown.grace;
+        let status = status.map(|server| tokio::spawn(server.run(until_stop(stopped.clone()))));
+        let webhook = webhook.map(|server| {
+            readiness.set("webhook", Ok(()));
+            tokio::spawn(server.run(until_stop(stopped.clone()), grace))
+        });
+        let only_files = webhook.is_none();
+        let mut file_sources = FileSources::start(&config.files, &config.cluster, &pipeline, &metrics);
+        let shutdown = std::pin::pin!(shutdown);
+        let hangups = async {
+            loop {
+                hangup().await;
+                tracing::info!("reloading on SIGHUP");
+                outputs.reopen();
+                watcher.trigger_all();
+            }
+        };
+        tokio::select! {
+            () = shutdown => tracing::info!("stopping: finishing what was accepted"),
+            () = file_sources.ended(), if only_files => tracing::info!("every source has ended"),
+            () = hangups => {}
+        }
+        readiness.set("shutdown", Err("stopping".to_owned()));
+        // The webhook and the files first: what they accepted must reach the outputs before those are drained.
+        let _ = stop.send(true);
+        if let Some(webhook) = webhook {
+            match webhook.await {
+                Ok(Ok(drained)) if drained.cut > 0 => {
+                    tracing::warn!(
+                        connections = drained.cut,
+                        "connections were still busy when the grace period ended"
+                    );
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the webhook failed"),
+                Err(error) => tracing::error!(%error, "the webhook ended early"),
+            }
+        }
+        file_sources.stop().await;
+        let undelivered = outputs.drain(grace).await;
+        if undelivered > 0 {
+            metrics.dropped("outputs", "shutdown", undelivered);
+            tracing::error!(undelivered, "alerts could not be delivered before the end");
+        }
+        drop(watcher);
+        if let Some(status) = status {
+            let _ = status.await;
+        }
+        Ok(())
+    }
+}
+
+/// Puts changed rules in the place of those that run.
+struct Reloader {
+    config: Config,
+    rules: Arc<ArcSwap<RuleSet>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Reloader {
+    fn rules(&self) {
+        let loaded = load_rules(&self.config, |diagnostic, loaded| {
+            if diagnostic.is_error() {
+                tracing::error!("{}", diagnostic.render(&loaded.sources).trim_end());
+            }
+        });
+        match loaded {
+            Ok((rules, summary)) => {
+                self.rules.store(Arc::new(rules));
+                self.metrics.reloaded("rules");
+                tracing::info!(rules = summary.rules, warnings = summary.warnings, "rules reloaded");
+            }
+            Err(error) => {
+                self.metrics.reload_failed("rules");
+                tracing::error!(%error, "rules not reloaded; the earlier ones stay");
+            }
+        }
+    }
+}
+
+/// The threads that read audit logs.
+struct FileSources {
+    stop: StopFlag,
+    threads: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl FileSources {
+    fn start(
+        configs: &[FileSourceConfig],
+        cluster: &Option<String>,
+        pipeline: &Arc<AuditPipeline>,
+        metrics: &Arc<Metrics>,
+    ) -> FileSources {
+        let stop = StopFlag::default();
+        let counters = Arc::new(Counters::default());
+        let threads = configs
+            .iter()
+            .map(|config| {
+                let config = FileSourceConfig {
+                    cluster: config.cluster.clone().or_else(|| cluster.clone()),
+                    ..config.clone()
+                };
+                let (stop, counters) = (stop.clone(), Arc::clone(&counters));
+                let pipeline = Arc::clone(pipeline);
+                tokio::task::spawn_blocking(move || {
+                    let cluster = config.cluster.clone();
+                    if let Err(error) = files::run(&config, &stop, &counters, |chunk| {
+                        pipeline.chunk(chunk, cluster.as_deref())
+                    }) {
+                        tracing::error!(%error, "a file source ended");
+                    }
+                })
+            })
+            .collect();
+        if !configs.is_empty() {
+            metrics.on_scrape(move |metrics| {
+                use std::sync::atomic::Ordering::Relaxed;
+                for (reason, value) in [
+                    ("oversized", counters.oversized_documents.load(Relaxed)),
+                    ("abandoned_bytes", counters.abandoned_bytes.load(Relaxed)),
+                    ("read_error", counters.read_errors.load(Relaxed)),
+                ] {
+                    if value > 0 {
+                        copy_counter(
+                            &metrics
+                                .drops
+                                .get_or_create(&crate::metrics::DropLabels { stage: "files", reason }),
+                            value,
+                        );
+                    }
+                }
+            });
+        }
+        FileSources { stop, threads }
+    }
+
+    async fn ended(&mut self) {
+        for thread in &mut self.threads {
+            let _ = thread.await;
+        }
+        self.threads.clear();
+    }
+
+    async fn stop(mut self) {
+        self.stop.set();
+        self.ended().await;
+    }
+}
+
+fn export_outputs(metrics: &Metrics, outputs: &Outputs, counters: &Arc<OutputCounters>) {
+    let (outputs, counters) = (outputs.clone(), Arc::clone(counters));
+    metrics.on_scrape(move |metrics| {
+        for status in outputs.status() {
+            let labels = OutputLabels {
+                output: Arc::clone(&status.name).into(),
+            };
+            metrics
+                .output_queue_depth
+                .get_or_create(&labels)
+                .set(status.queued as i64);
+            metrics
+                .output_queue_capacity
+                .get_or_create(&labels)
+                .set(status.capacity as i64);
+        }
+        for counts in counters.all() {
+            let labels = OutputLabels {
+                output: Arc::clone(&counts.name).into(),
+            };
+            let copy = |counter: &PrometheusCounter, value: u64| copy_counter(counter, value);
+            copy(&metrics.output_delivered.get_or_create(&labels), counts.delivered.get());
+            copy(
+                &metrics.output_dropped.get_or_create(&labels),
+                counts.dropped_full.get(),
+            );
+            copy(
+                &metrics.output_failed.get_or_create(&labels),
+                counts.failed.get() + counts.undelivered.get(),
+            );
+        }
+    });
+}
+
+/// Where alerts go, in a few words.
+pub fn describe_outputs(outputs: &[OutputConfig]) -> String {
+    use crate::config::{AlertFormat, OutputKind};
+    let format = |f: AlertFormat| if f == AlertFormat::Json { "JSON" } else { "text" };
+    if outputs.is_empty() {
+        return "stdout (text)".to_owned();
+    }
+    let each = outputs.iter().map(|o| match &o.kind {
+        OutputKind::Stdout(c) => format!("stdout ({})", format(c.format)),
+        OutputKind::File(c) => format!("file {} ({})", c.path.display(), format(c.format)),
+        OutputKind::Syslog(c) => format!("syslog {}", c.address),
+        OutputKind::Program(_) => "program".to_owned(),
+        OutputKind::Http(_) => "http".to_owned(),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}

@@ -2,15 +2,16 @@
 //!
 //! The modules in reading order, which is the direction data flows:
 //!
-//! - [`event`]: source, time and severity, the words everything shares;
+//! - [`event`]: source, time and severity, the words everything shares; [`json`]: JSON as bytes;
 //! - [`sources`]: where events come from (audit webhook, files, stdin);
 //! - [`fields`]: the tables of fields, and how a value is found in an event;
 //! - [`engine`]: the Falco rules language, from text to evaluation;
 //! - [`alert`]: what a match becomes;
 //! - [`outputs`]: where alerts go;
+//! - [`replay`]: recorded events through the same engine;
 //! - [`config`], [`app`], [`cli`]: saker.yaml, the composition root, the command line;
 //! - [`web`], [`metrics`]: health and metrics;
-//! - [`watch`]: files that are reloaded when they change.
+//! - [`watch`]: files that are reloaded when they change;
 //! - [`certificates`]: makes certificates for `saker setup certs` and for development.
 //!
 //! `event`, `fields`, `engine` and `alert` are the core: no I/O, no clock, no runtime.
@@ -28,6 +29,7 @@ pub mod fields;
 pub mod json;
 pub mod metrics;
 pub mod outputs;
+pub mod replay;
 pub mod rulefiles;
 pub mod sources;
 pub mod watch;

@@ -1,10 +1,101 @@
 //! The command line: one file per subcommand.
 
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub mod fields;
+mod replay;
+mod rules;
+mod serve;
 pub mod setup;
+
+/// Exit code of wrong usage and wrong configuration (sysexits.h EX_USAGE).
+const USAGE: u8 = 64;
+
+/// Kubernetes audit and runtime detection that names the person behind the process.
+#[derive(Debug, Parser)]
+#[command(name = "saker", version, about, arg_required_else_help = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run: receive events, evaluate rules, send alerts
+    Serve(serve::ServeArgs),
+    /// Evaluate recorded events; alerts go to standard output
+    Replay(replay::ReplayArgs),
+    /// Check and list rules
+    Rules(rules::RulesArgs),
+    /// List the fields that rules can use
+    Fields(fields::FieldsArgs),
+    /// Make certificates, API-server configuration, and saker.yaml
+    Setup(setup::SetupArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  saker completions bash > /etc/bash_completion.d/saker")]
+    Completions { shell: clap_complete::Shell },
+}
 
 /// Parses the arguments and runs the subcommand they name.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; a closed pipe is none either.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match cli.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Replay(args) => replay::run(args),
+        Command::Rules(args) => rules::run(args),
+        Command::Fields(args) => fields::run(args),
+        Command::Setup(args) => setup::run(args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "saker", &mut script);
+            print(&script)
+        }
+    }
+}
+
+/// Writes to standard output; a reader that has gone away ends the program quietly.
+fn print(bytes: &[u8]) -> ExitCode {
+    match io::stdout().lock().write_all(bytes) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => fail(&format!("cannot write to standard output: {e}")),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says why the program ends.
+fn fail(message: &str) -> ExitCode {
+    // Standard error may be closed; there is nobody to tell then.
+    let _ = writeln!(io::stderr(), "saker: {message}");
+    ExitCode::FAILURE
+}
+
+/// Starts the log on standard error.
+fn start_log(level: &str, json: bool) -> Result<(), String> {
+    use tracing_subscriber::EnvFilter;
+    let wanted = std::env::var("SAKER_LOG").unwrap_or_else(|_| level.to_owned());
+    let filter = EnvFilter::try_new(&wanted).map_err(|e| format!("log level `{wanted}`: {e}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    // A second start, in tests, changes nothing.
+    let _ = if json {
+        builder.json().try_init()
+    } else {
+        builder.with_ansi(io::stderr().is_terminal()).try_init()
+    };
+    Ok(())
 }

@@ -87,10 +87,10 @@ fn text<V: View>(printed: &Printed, run: &mut Run<'_, V>, out: &mut Vec<u8>) {
     if let (Value::Uint(n), Some(what)) = (value, printed.evt) {
         return evt::push_number(what, n, out);
     }
-    push_text(value, printed.kind, run, out);
+    push_text(value, run, out);
 }
 
-fn push_text<V: View>(value: Value, kind: Type, run: &Run<'_, V>, out: &mut Vec<u8>) {
+fn push_text<V: View>(value: Value, run: &Run<'_, V>, out: &mut Vec<u8>) {
     match value {
         Value::Absent => out.extend_from_slice(b"<NA>"),
         Value::Text(t) => out.extend_from_slice(run.bytes(t)),
@@ -106,7 +106,7 @@ fn push_text<V: View>(value: Value, kind: Type, run: &Run<'_, V>, out: &mut Vec<
                 if i > 0 {
                     out.push(b',');
                 }
-                push_text(*item, kind, run, out);
+                push_text(*item, run, out);
             }
             out.push(b')');
             cut(out, start, MAX_LIST);

@@ -4,7 +4,9 @@
 //! and each value that some rule requires there, a bit set says which rules are left; an event's candidates are the
 //! intersection over the dimensions. It may hold too many rules, never too few.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
 
 use super::eval::Run;
 use super::operator::{Test, TextSet, TextTest};
@@ -96,20 +98,6 @@ impl Index {
     pub fn slots(&self) -> impl Iterator<Item = SlotId> {
         self.dimensions.iter().map(|d| d.slot)
     }
-}
-
-/// What `rules explain` shows of a rule's index keys: the values required at a slot's place.
-#[cfg(test)]
-pub fn required_values(slots: &[Slot], nodes: &[Node], node: NodeId, slot: SlotId) -> Option<Vec<String>> {
-    let wanted = place(slots.get(slot as usize)?)?;
-    let is_here = |id: SlotId| slots.get(id as usize).and_then(place).is_some_and(|p| p == wanted);
-    let required = require(nodes, node, &is_here)?;
-    Some(
-        required
-            .into_iter()
-            .map(|v| v.map_or("<absent>".to_owned(), |v| String::from_utf8_lossy(&v).into_owned()))
-            .collect(),
-    )
 }
 
 fn set(bits: &mut [u64], rule: usize) {

@@ -1,9 +1,9 @@
 //! Comparisons: a value of an event against constants that were prepared at load.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use aho_corasick::AhoCorasick;
+use hashbrown::HashSet;
 
 use super::ast::Operator;
 use super::pattern::{Glob, PathPrefixes};
@@ -52,15 +52,15 @@ pub enum TextTest {
     Eq(Box<[u8]>),
     Order(Operator, Box<[u8]>),
     In(TextSet),
-    Contains(memchr::memmem::Finder<'static>),
+    Contains(Box<memchr::memmem::Finder<'static>>),
     ContainsAny(AhoCorasick),
     Icontains(AhoCorasick),
     StartsWith(Vec<Box<[u8]>>),
     EndsWith(Vec<Box<[u8]>>),
     Glob(Vec<Glob>),
-    Regex(regex::bytes::Regex),
+    Regex(Box<regex::bytes::Regex>),
     RegexAny(regex::bytes::RegexSet),
-    Pmatch(PathPrefixes),
+    Pmatch(Box<PathPrefixes>),
 }
 
 /// A set of texts: few are compared one by one, many are hashed.

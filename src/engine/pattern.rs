@@ -368,12 +368,13 @@ fn escape(
         'C' => Err(RegexError::Perl("\\C".to_owned())),
         'x' => {
             let rest = &pattern[at + 2..];
-            let digits: &str = if rest.starts_with('{') {
-                rest[1..].split('}').next().unwrap_or_default()
-            } else {
-                rest.get(..2).unwrap_or_default()
+            let (digits, width) = match rest.strip_prefix('{') {
+                Some(inner) => inner
+                    .split('}')
+                    .next()
+                    .map_or(("", 1), |digits| (digits, digits.len() + 2)),
+                None => (rest.get(..2).unwrap_or_default(), 2),
             };
-            let width = if rest.starts_with('{') { digits.len() + 2 } else { 2 };
             match u32::from_str_radix(digits, 16).ok().and_then(char::from_u32) {
                 Some(value) => {
                     chars.by_ref().take(width).for_each(drop);

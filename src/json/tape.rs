@@ -27,6 +27,9 @@ pub struct Node {
     pub next: u32,
 }
 
+/// No container: the root.
+const NONE: u32 = u32::MAX;
+
 /// The nodes of one value, the root first.
 #[derive(Debug, Default)]
 pub struct Tape {
@@ -41,6 +44,8 @@ impl Tape {
         self.open.clear();
         let mut scanner = Scanner::new(text, pos);
         scanner.skip_whitespace();
+        // The innermost container and its kind stay at hand; those around it wait on the stack.
+        let (mut container, mut object) = (NONE, false);
         'value: loop {
             let start = scanner.pos() as u32;
             match scanner.peek() {
@@ -63,8 +68,10 @@ impl Tape {
                                 what: "nested too deep",
                             });
                         }
-                        self.open.push(self.nodes.len() as u32 - 1);
-                        if kind == Kind::Object {
+                        self.open.push(container);
+                        container = self.nodes.len() as u32 - 1;
+                        object = kind == Kind::Object;
+                        if object {
                             self.key(&mut scanner)?;
                         }
                         continue 'value;
@@ -81,17 +88,18 @@ impl Tape {
                 }
             }
             loop {
-                let Some(&container) = self.open.last() else {
+                if container == NONE {
                     return Ok(());
-                };
+                }
                 scanner.skip_whitespace();
-                let object = self.nodes[container as usize].kind == Kind::Object;
                 match scanner.peek() {
                     b',' => {
                         scanner.advance();
-                        scanner.skip_whitespace();
                         if object {
+                            scanner.skip_whitespace();
                             self.key(&mut scanner)?;
+                        } else {
+                            scanner.skip_whitespace();
                         }
                         continue 'value;
                     }
@@ -105,12 +113,14 @@ impl Tape {
                     }
                 }
                 scanner.advance();
-                self.open.pop();
                 self.close(container as usize, scanner.pos());
+                container = self.open.pop().unwrap_or(NONE);
+                object = container != NONE && self.nodes[container as usize].kind == Kind::Object;
             }
         }
     }
 
+    #[inline(always)]
     fn key(&mut self, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
         let start = scanner.pos() as u32;
         if scanner.peek() != b'"' {
@@ -124,7 +134,7 @@ impl Tape {
         scanner.colon()
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, kind: Kind, escaped: bool, start: u32, end: u32) {
         let next = self.nodes.len() as u32 + 1;
         self.nodes.push(Node {

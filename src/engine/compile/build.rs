@@ -18,7 +18,7 @@ pub struct Builder {
     nodes: Vec<Node>,
     costs: Vec<u32>,
     fields: HashMap<Extractor, SlotId>,
-    transformed: HashMap<(Transformer, Vec<Argument>, Option<Box<str>>), SlotId>,
+    transformed: HashMap<TransformedKey, SlotId>,
     tests: HashMap<(SlotId, TestKey), NodeId>,
     compares: HashMap<(SlotId, Operator, SlotId), NodeId>,
     joins: HashMap<(bool, Vec<NodeId>), NodeId>,
@@ -26,6 +26,9 @@ pub struct Builder {
     /// What a test node looks for, where it could be one of several alternatives.
     alternatives: HashMap<NodeId, (SlotId, Alternative)>,
 }
+
+/// What makes two transformed values the same.
+type TransformedKey = (Transformer, Vec<Argument>, Option<Box<str>>);
 
 /// What makes two tests of one slot the same.
 pub type TestKey = String;
@@ -274,7 +277,7 @@ fn alternative_test(alternative: &Alternative) -> Option<TextTest> {
     Some(match (fused_operator(alternative.operator), texts.as_slice()) {
         (Operator::In, [one]) => TextTest::Eq(one.clone()),
         (Operator::In, _) => TextTest::In(TextSet::new(texts.iter().cloned())),
-        (Operator::Contains, [one]) => TextTest::Contains(memchr::memmem::Finder::new(one).into_owned()),
+        (Operator::Contains, [one]) => TextTest::Contains(Box::new(memchr::memmem::Finder::new(one).into_owned())),
         (Operator::Contains, _) => TextTest::ContainsAny(AhoCorasick::new(texts).ok()?),
         (Operator::Icontains, _) => {
             TextTest::Icontains(AhoCorasick::builder().ascii_case_insensitive(true).build(texts).ok()?)
@@ -283,7 +286,7 @@ fn alternative_test(alternative: &Alternative) -> Option<TextTest> {
         (Operator::Endswith, _) => TextTest::EndsWith(texts.clone()),
         (Operator::Glob, _) => TextTest::Glob(texts.iter().map(|t| Glob::new(t, false)).collect()),
         (Operator::Iglob, _) => TextTest::Glob(texts.iter().map(|t| Glob::new(t, true)).collect()),
-        (Operator::Regex, [one]) => TextTest::Regex(pattern::regex(&as_text(one)?).ok()?),
+        (Operator::Regex, [one]) => TextTest::Regex(Box::new(pattern::regex(&as_text(one)?).ok()?)),
         (Operator::Regex, _) => {
             let patterns: Option<Vec<String>> = texts
                 .iter()
@@ -295,7 +298,7 @@ fn alternative_test(alternative: &Alternative) -> Option<TextTest> {
                 .collect();
             TextTest::RegexAny(regex::bytes::RegexSet::new(patterns?).ok()?)
         }
-        (Operator::Pmatch, _) => TextTest::Pmatch(PathPrefixes::new(texts.iter().map(|t| &**t))),
+        (Operator::Pmatch, _) => TextTest::Pmatch(Box::new(PathPrefixes::new(texts.iter().map(|t| &**t)))),
         _ => return None,
     })
 }

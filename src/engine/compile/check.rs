@@ -566,14 +566,16 @@ fn single(kind: Type, operator: Operator, literal: &Literal) -> Checked<Test> {
             };
             match operator {
                 Operator::Ne => Test::NotText(TextTest::Eq(bytes)),
-                Operator::Contains | Operator::Bcontains => {
-                    Test::Text(TextTest::Contains(memchr::memmem::Finder::new(&bytes).into_owned()))
-                }
+                Operator::Contains | Operator::Bcontains => Test::Text(TextTest::Contains(Box::new(
+                    memchr::memmem::Finder::new(&bytes).into_owned(),
+                ))),
                 Operator::Startswith | Operator::Bstartswith => Test::Text(TextTest::StartsWith(vec![bytes])),
                 Operator::Endswith => Test::Text(TextTest::EndsWith(vec![bytes])),
                 Operator::Glob => Test::Text(TextTest::Glob(vec![pattern::Glob::new(&bytes, false)])),
                 Operator::Iglob => Test::Text(TextTest::Glob(vec![pattern::Glob::new(&bytes, true)])),
-                Operator::Regex => Test::Text(TextTest::Regex(pattern::regex(&literal.text).map_err(invalid)?)),
+                Operator::Regex => Test::Text(TextTest::Regex(Box::new(
+                    pattern::regex(&literal.text).map_err(invalid)?,
+                ))),
                 Operator::Icontains => {
                     let words = aho_corasick::AhoCorasick::builder()
                         .ascii_case_insensitive(true)

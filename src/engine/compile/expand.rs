@@ -11,11 +11,14 @@ use crate::engine::source::{At, Text};
 /// Most nodes that a rule's tree may have after its macros are expanded.
 const MAX_NODES: usize = 200_000;
 
+/// A macro, its tree or what is wrong with it, and whether anything names it.
+type ParsedMacro<'a> = (&'a MacroDef, Result<Expr, Vec<Diagnostic>>, bool);
+
 /// The expanded lists and parsed macros of one compilation.
 pub struct Expansion<'a> {
     collector: &'a Collector,
     lists: Vec<(&'a ListDef, Vec<Text>, bool)>,
-    macros: Vec<(&'a MacroDef, Result<Expr, Vec<Diagnostic>>, bool)>,
+    macros: Vec<ParsedMacro<'a>>,
     by_name: HashMap<&'a str, usize>,
 }
 

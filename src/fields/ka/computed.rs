@@ -65,24 +65,20 @@ pub enum Subject {
 /// The three container lists of a PodSpec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Containers {
-    Containers,
-    InitContainers,
-    EphemeralContainers,
+    Main,
+    Init,
+    Ephemeral,
 }
 
 impl Containers {
-    pub const ALL: [Containers; 3] = [
-        Containers::Containers,
-        Containers::InitContainers,
-        Containers::EphemeralContainers,
-    ];
+    pub const ALL: [Containers; 3] = [Containers::Main, Containers::Init, Containers::Ephemeral];
 
     /// The PodSpec's member name.
     pub const fn name(self) -> &'static str {
         match self {
-            Containers::Containers => "containers",
-            Containers::InitContainers => "initContainers",
-            Containers::EphemeralContainers => "ephemeralContainers",
+            Containers::Main => "containers",
+            Containers::Init => "initContainers",
+            Containers::Ephemeral => "ephemeralContainers",
         }
     }
 }

@@ -1,3 +1,4 @@
+//! Whole sources as `run` reads them.
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+//! Where documents end, for every shape of input and every way reads can fall.
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,3 +1,4 @@
+//! Followed files: growth, rotation, truncation, stop.
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,229 @@
+//! `saker replay`: recorded events in, alerts out.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::serve::Format;
+use super::{USAGE, fail, start_log};
+use crate::app::{host, load_rules};
+use crate::config::{self, FileSourceConfig, Matching, StartAt};
+use crate::replay::Replay;
+use crate::sources::audit::files::{self, Chunk, Input};
+
+const EXAMPLES: &str = "\
+Examples:
+  saker replay /var/log/kubernetes/audit.log
+  saker replay -r falco_rules/ audit-2026-*.log.gz --format json > alerts.jsonl
+  kubectl logs -n kube-system kube-apiserver-cp1 | saker replay -
+  saker replay --follow /var/log/kubernetes/audit.log
+
+Recordings are recognised by their content: JSON lines, single events, EventLists, webhook bodies, and any of
+these compressed with gzip. The exit code is 0 when everything was read, whatever it raised.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ReplayArgs {
+    /// Files or directories; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Rule file or directory in the place of the built-in rules; may be given several times
+    #[arg(short, long = "rules", value_name = "RULES")]
+    rules: Vec<PathBuf>,
+    /// Configuration file, for its rules, fields and cluster
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Source of the events
+    #[arg(long, default_value = "k8s_audit", value_parser = ["k8s_audit"])]
+    source: String,
+    /// Form of alerts: `json` prints one a line and nothing else
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// `first`: an event alerts for its first matching rule; `all`: for each
+    #[arg(long, value_enum)]
+    matching: Option<MatchingArg>,
+    /// Name of the cluster the events come from
+    #[arg(long)]
+    cluster: Option<String>,
+    /// Keep reading as files grow
+    #[arg(long)]
+    follow: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum MatchingArg {
+    First,
+    All,
+}
+
+pub fn run(args: ReplayArgs) -> ExitCode {
+    let mut config = match config::load(args.config.as_deref(), std::env::vars()) {
+        Ok(config) => config,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    if let Err(error) = start_log("warn", false) {
+        let _ = writeln!(io::stderr(), "saker: {error}");
+        return ExitCode::from(USAGE);
+    }
+    if !args.rules.is_empty() {
+        config.rules.builtin = false;
+        config.rules.files.clone_from(&args.rules);
+    }
+    match args.matching {
+        Some(MatchingArg::First) => config.rules.matching = Matching::First,
+        Some(MatchingArg::All) => config.rules.matching = Matching::All,
+        None => {}
+    }
+    if args.cluster.is_some() {
+        config.cluster.clone_from(&args.cluster);
+    }
+    let loaded = load_rules(&config, |diagnostic, loaded| {
+        if diagnostic.is_error() {
+            let _ = writeln!(io::stderr(), "{}", diagnostic.render(&loaded.sources));
+        }
+    });
+    let rules = match loaded {
+        Ok((rules, _)) => rules,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let mut replay = Replay::new(
+        rules,
+        host(),
+        config.cluster.clone(),
+        matches!(args.format, Format::Json),
+    );
+    let result = if args.follow {
+        follow(&args.files, &mut replay)
+    } else {
+        once(&args.files, &mut replay)
+    };
+    let result = result.and_then(|()| flush(&mut replay).map_err(Stop::Write));
+    match result {
+        Ok(()) => {
+            summary(&replay);
+            ExitCode::SUCCESS
+        }
+        // Whoever read the alerts has seen enough.
+        Err(Stop::Write(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Stop::Write(e)) => fail(&format!("cannot write alerts: {e}")),
+        Err(Stop::Read(e)) => fail(&e.to_string()),
+    }
+}
+
+/// What ends a replay before its time.
+enum Stop {
+    Read(files::FilesError),
+    Write(io::Error),
+}
+
+fn once(paths: &[PathBuf], replay: &mut Replay) -> Result<(), Stop> {
+    let inputs = files::expand(paths).map_err(Stop::Read)?;
+    let progress = progress(&inputs);
+    let mut before = 0;
+    for input in &inputs {
+        let mut chunks = files::open(input).map_err(Stop::Read)?;
+        let read = chunks.reader().bytes_read();
+        while let Some(chunk) = chunks.next().map_err(Stop::Read)? {
+            evaluate(replay, chunk);
+            if replay.out.len() >= WRITE {
+                flush(replay).map_err(Stop::Write)?;
+            }
+            progress.set_position(before + read.get());
+        }
+        before += read.get();
+    }
+    progress.finish_and_clear();
+    Ok(())
+}
+
+fn follow(paths: &[PathBuf], replay: &mut Replay) -> Result<(), Stop> {
+    let stop = files::StopFlag::default();
+    let counters = files::Counters::default();
+    let shared = std::sync::Mutex::new((replay, None));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                let config = FileSourceConfig {
+                    path: path.clone(),
+                    start: StartAt::Beginning,
+                    follow: true,
+                    cluster: None,
+                };
+                let (stop, counters, shared) = (&stop, &counters, &shared);
+                scope.spawn(move || {
+                    files::run(&config, stop, counters, |chunk| {
+                        let mut guard = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        evaluate(guard.0, chunk);
+                        if let Err(error) = flush(guard.0) {
+                            guard.1.get_or_insert(error);
+                            stop.set();
+                        }
+                        Ok(())
+                    })
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(result) => result.map_err(Stop::Read),
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    match shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1 {
+        Some(error) => Err(Stop::Write(error)),
+        None => Ok(()),
+    }
+}
+
+/// A bar on a terminal for inputs that take a while; nothing elsewhere.
+fn progress(inputs: &[Input]) -> ProgressBar {
+    const WORTH_A_BAR: u64 = 64 << 20;
+    let total = files::total_size(inputs);
+    if !io::stderr().is_terminal() || total.is_some_and(|t| t < WORTH_A_BAR) {
+        return ProgressBar::hidden();
+    }
+    let bar = match total {
+        Some(total) => ProgressBar::new(total),
+        None => ProgressBar::new_spinner(),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+/// Alerts are written in pieces of about this size.
+const WRITE: usize = 256 << 10;
+
+fn evaluate(replay: &mut Replay, chunk: Chunk<'_>) {
+    replay.bad += chunk.oversized + u64::from(chunk.broken);
+    // What parses inside a damaged document may be any object in it, so none counts as an event.
+    if !chunk.broken {
+        replay.text(chunk.bytes);
+    }
+}
+
+fn flush(replay: &mut Replay) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&replay.out)?;
+    replay.out.clear();
+    stdout.flush()
+}
+
+fn summary(replay: &Replay) {
+    let bad = if replay.bad > 0 {
+        format!(", {} items that are no audit events", replay.bad)
+    } else {
+        String::new()
+    };
+    let _ = writeln!(io::stderr(), "{} events, {} alerts{bad}", replay.events, replay.alerts);
+}

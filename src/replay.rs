@@ -1,0 +1,102 @@
+//! Recorded events in, rendered alerts out: what `saker replay`, rule tests and benchmarks share.
+
+use std::sync::Arc;
+
+use crate::alert::{Renderer, identity};
+use crate::engine::{Evaluator, RuleSet};
+use crate::event::audit::Tapes;
+use crate::event::{Source, Timestamp};
+use crate::fields::evt::Host;
+use crate::fields::ka::AuditView;
+use crate::sources::audit::decode::{self, Item};
+
+/// Evaluation with its memory, and alerts that wait to be written.
+pub struct Replay {
+    rules: RuleSet,
+    evaluator: Evaluator,
+    tapes: Tapes,
+    renderer: Renderer,
+    host: Arc<Host>,
+    cluster: Option<String>,
+    json: bool,
+    /// Rendered alerts, one a line; the caller takes them out.
+    pub out: Vec<u8>,
+    first: Option<Timestamp>,
+    pub events: u64,
+    /// Items that are no audit events.
+    pub bad: u64,
+    pub alerts: u64,
+}
+
+impl Replay {
+    /// Alerts are rendered as JSON lines, or as text lines.
+    pub fn new(rules: RuleSet, host: Host, cluster: Option<String>, json: bool) -> Replay {
+        let host = Arc::new(host);
+        Replay {
+            rules,
+            evaluator: Evaluator::default(),
+            tapes: Tapes::default(),
+            renderer: Renderer::new(Arc::clone(&host)),
+            host,
+            cluster,
+            json,
+            out: Vec::new(),
+            first: None,
+            events: 0,
+            bad: 0,
+            alerts: 0,
+        }
+    }
+
+    /// Evaluates the events of a text: lines, documents, or lists; what is no event is counted.
+    pub fn text(&mut self, text: &[u8]) {
+        let cluster = self.cluster.take();
+        let read = decode::lines(text, |item| self.item(item, cluster.as_deref()));
+        self.cluster = cluster;
+        if read.is_err() && !text.trim_ascii().is_empty() {
+            self.bad += 1;
+        }
+    }
+
+    fn item(&mut self, item: Item<'_>, cluster: Option<&str>) {
+        let mut event = match item {
+            Ok(event) => event,
+            Err((why, _)) => {
+                self.bad += 1;
+                tracing::debug!(%why, "an item is no audit event");
+                return;
+            }
+        };
+        self.events += 1;
+        event.number = self.events;
+        event.cluster = cluster;
+        let first = *self.first.get_or_insert(event.time);
+        self.tapes.begin();
+        let Replay {
+            rules,
+            evaluator,
+            tapes,
+            renderer,
+            host,
+            out,
+            json,
+            alerts,
+            ..
+        } = self;
+        let mut view = AuditView {
+            event: &event,
+            tapes,
+            first,
+            host,
+        };
+        evaluator.evaluate(rules, Source::K8sAudit, &mut view, |rule, run| {
+            *alerts += 1;
+            if *json {
+                renderer.json(rule, event.time, identity(event.bytes(), &rule.name), run, out);
+            } else {
+                renderer.text(rule, event.time, run, out);
+            }
+            out.push(b'\n');
+        });
+    }
+}

@@ -1,0 +1,319 @@
+//! From the bytes of a batch to accepted alerts: decode, evaluate, de-duplicate, offer.
+//!
+//! A batch is accepted only when each of its alerts is: what the outputs have no room for makes the whole batch come
+//! again, and the alerts that they took the first time are known by then and not raised twice.
+
+mod dead_letter;
+mod seen;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+pub use dead_letter::{DeadLetter, DeadLetterError};
+use seen::{Claim, Seen};
+
+use super::decode::{self, BadBody};
+use super::files::Chunk;
+use crate::alert::{Renderer, identity};
+use crate::engine::{Evaluator, RuleSet};
+use crate::event::Source;
+use crate::event::audit::{AuditEvent, BadEvent, Tapes};
+use crate::fields::evt::Host;
+use crate::fields::ka::AuditView;
+use crate::metrics::{AlertLabels, EventLabels, Metrics, RuleLabels, SourceLabels};
+use crate::outputs::Outputs;
+use crate::web::log_limit::{LogLimit, excerpt};
+
+/// Outputs that must take every alert get this long to make room before a batch is refused.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a batch was not taken; nothing of it is forgotten by whoever sent it.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// The body as a whole is not audit JSON.
+    #[error("{0}")]
+    Unreadable(String),
+    /// An output that must take every alert has no room.
+    #[error("outputs are busy")]
+    Busy,
+}
+
+/// What became of an accepted batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchReport {
+    pub events: u64,
+    /// Items that could not be decoded: counted, logged, kept in the dead-letter file.
+    pub bad_items: u64,
+    pub alerts: u64,
+    /// Alerts that an earlier delivery of the same event had already raised.
+    pub duplicates: u64,
+}
+
+/// Evaluates batches of audit events; shared by the webhook and the file sources.
+pub struct AuditPipeline {
+    rules: Arc<ArcSwap<RuleSet>>,
+    outputs: Outputs,
+    metrics: Arc<Metrics>,
+    host: Arc<Host>,
+    dead_letter: DeadLetter,
+    seen: Seen,
+    /// Evaluation memory that no batch uses at the moment.
+    idle: Mutex<Vec<Worker>>,
+    /// Time of the first event of this run, for `evt.reltime`; 0 before it.
+    first: AtomicU64,
+    number: AtomicU64,
+    log: LogLimit,
+}
+
+/// The memory of one evaluation.
+struct Worker {
+    evaluator: Evaluator,
+    tapes: Tapes,
+    renderer: Renderer,
+}
+
+impl AuditPipeline {
+    pub fn new(
+        rules: Arc<ArcSwap<RuleSet>>,
+        outputs: Outputs,
+        metrics: Arc<Metrics>,
+        host: Arc<Host>,
+        dead_letter: DeadLetter,
+    ) -> AuditPipeline {
+        AuditPipeline {
+            rules,
+            outputs,
+            metrics,
+            host,
+            dead_letter,
+            seen: Seen::new(),
+            idle: Mutex::new(Vec::new()),
+            first: AtomicU64::new(0),
+            number: AtomicU64::new(0),
+            log: LogLimit::default(),
+        }
+    }
+
+    /// Evaluates one body as the webhook receives it. Blocks while outputs make room.
+    ///
+    /// # Errors
+    /// When the body is no audit JSON (nothing of it has been evaluated then), or outputs stay busy.
+    pub fn process(&self, body: &[u8], cluster: Option<&str>) -> Result<BatchReport, Rejected> {
+        let mut items = Vec::new();
+        decode::body(body, &mut items).map_err(|e| Rejected::Unreadable(e.to_string()))?;
+        let mut batch = self.begin(cluster);
+        let result = items.into_iter().try_for_each(|item| batch.item(item));
+        batch.end(result)
+    }
+
+    /// Evaluates a piece of a log file: a broken line costs itself.
+    ///
+    /// # Errors
+    /// When outputs stay busy.
+    pub fn chunk(&self, chunk: Chunk<'_>, cluster: Option<&str>) -> Result<(), Rejected> {
+        let started = Instant::now();
+        let mut batch = self.begin(cluster);
+        let mut result = Ok(());
+        if chunk.broken {
+            // What parses inside a damaged document may be any object in it, so none counts as an event.
+            batch.bad(BadEvent::NotAnEvent, chunk.bytes);
+        } else {
+            let read = decode::lines(chunk.bytes, |item| {
+                if result.is_ok() {
+                    result = batch.item(item);
+                }
+            });
+            match read {
+                Ok(()) | Err(BadBody::Empty) => {}
+                Err(e) => batch.bad_text(&e.to_string(), chunk.bytes),
+            }
+        }
+        self.metrics.saw_events(cluster);
+        let labels = SourceLabels {
+            source: Source::K8sAudit.name(),
+        };
+        self.metrics
+            .evaluation_seconds
+            .get_or_create(&labels)
+            .observe(started.elapsed().as_secs_f64());
+        batch.end(result).map(|_| ())
+    }
+
+    fn begin<'a>(&'a self, cluster: Option<&'a str>) -> Batch<'a> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let worker = idle.unwrap_or_else(|| Worker {
+            evaluator: Evaluator::default(),
+            tapes: Tapes::default(),
+            renderer: Renderer::new(Arc::clone(&self.host)),
+        });
+        Batch {
+            pipeline: self,
+            rules: self.rules.load_full(),
+            cluster,
+            worker,
+            deadline: Instant::now() + PATIENCE,
+            report: BatchReport::default(),
+        }
+    }
+}
+
+/// One batch under evaluation, against the rules that were there when it began.
+struct Batch<'a> {
+    pipeline: &'a AuditPipeline,
+    rules: Arc<RuleSet>,
+    cluster: Option<&'a str>,
+    worker: Worker,
+    deadline: Instant,
+    report: BatchReport,
+}
+
+impl Batch<'_> {
+    fn item(&mut self, item: decode::Item<'_>) -> Result<(), Rejected> {
+        match item {
+            Ok(event) => self.event(event),
+            Err((why, text)) => {
+                self.bad(why, text);
+                Ok(())
+            }
+        }
+    }
+
+    fn event(&mut self, event: AuditEvent<'_>) -> Result<(), Rejected> {
+        let pipeline = self.pipeline;
+        // A copy that lives no longer than the cluster's name.
+        let mut event: AuditEvent<'_> = event;
+        event.cluster = self.cluster;
+        event.number = pipeline.number.fetch_add(1, Ordering::Relaxed) + 1;
+        let first = match pipeline
+            .first
+            .compare_exchange(0, event.time, Ordering::Relaxed, Ordering::Relaxed)
+        {
+            Ok(_) => event.time,
+            Err(first) => first,
+        };
+        self.report.events += 1;
+        let Worker {
+            evaluator,
+            tapes,
+            renderer,
+        } = &mut self.worker;
+        tapes.begin();
+        let mut view = AuditView {
+            event: &event,
+            tapes,
+            first,
+            host: &pipeline.host,
+        };
+        let (report, deadline) = (&mut self.report, self.deadline);
+        let mut result = Ok(());
+        evaluator.evaluate(&self.rules, Source::K8sAudit, &mut view, |rule, run| {
+            if result.is_err() {
+                return;
+            }
+            let matches = RuleLabels {
+                rule: Arc::clone(&rule.name).into(),
+                priority: rule.priority.name(),
+                source: rule.source.name(),
+            };
+            let key = pipeline.seen.key(event.bytes(), &rule.name);
+            match pipeline.seen.claim(key) {
+                Claim::New => {}
+                Claim::Done => {
+                    pipeline.metrics.rule_matches.get_or_create(&matches).inc();
+                    report.duplicates += 1;
+                    return;
+                }
+                // Another delivery of the event is not through yet; it decides whether this one is a duplicate.
+                Claim::UnderWay => {
+                    result = Err(Rejected::Busy);
+                    return;
+                }
+            }
+            let uuid = identity(event.bytes(), &rule.name);
+            let alert = Arc::new(renderer.alert(rule, event.time, uuid, run));
+            match pipeline.outputs.offer(&alert, deadline) {
+                Ok(()) => {
+                    pipeline.seen.done(key);
+                    pipeline.metrics.rule_matches.get_or_create(&matches).inc();
+                    let labels = AlertLabels {
+                        source: rule.source.name(),
+                        priority: rule.priority.name(),
+                    };
+                    pipeline.metrics.alerts.get_or_create(&labels).inc();
+                    report.alerts += 1;
+                }
+                Err(_) => {
+                    pipeline.seen.release(key);
+                    result = Err(Rejected::Busy);
+                }
+            }
+        });
+        result
+    }
+
+    fn bad(&mut self, why: BadEvent, text: &[u8]) {
+        self.bad_text(&why.to_string(), text);
+    }
+
+    fn bad_text(&mut self, why: &str, text: &[u8]) {
+        self.report.bad_items += 1;
+        let kept = self.pipeline.dead_letter.keep(why, text, self.cluster);
+        if let Err(reason) = kept {
+            self.pipeline.metrics.dropped("dead_letter", reason, 1);
+        }
+        if let Some(left_out) = self.pipeline.log.admit("bad item") {
+            let digest = dead_letter::digest(text);
+            tracing::warn!(
+                why,
+                digest,
+                bytes = text.len(),
+                left_out,
+                "an item could not be read as an audit event"
+            );
+        }
+    }
+
+    /// Counts what was evaluated; a batch that comes again is counted when it is accepted.
+    fn end(self, result: Result<(), Rejected>) -> Result<BatchReport, Rejected> {
+        let Batch {
+            pipeline,
+            worker,
+            report,
+            ..
+        } = self;
+        pipeline
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(worker);
+        if let Err(why) = result {
+            if let Some(left_out) = pipeline.log.admit("refused") {
+                tracing::warn!(left_out, "a batch was put off: {}", excerpt(&why.to_string()));
+            }
+            return Err(why);
+        }
+        let source = Source::K8sAudit.name();
+        let count = |outcome, n| {
+            if n > 0 {
+                pipeline
+                    .metrics
+                    .events
+                    .get_or_create(&EventLabels { source, outcome })
+                    .inc_by(n);
+            }
+        };
+        count("ok", report.events);
+        count("bad", report.bad_items);
+        if report.duplicates > 0 {
+            pipeline
+                .metrics
+                .duplicate_alerts
+                .get_or_create(&SourceLabels { source })
+                .inc_by(report.duplicates);
+        }
+        Ok(report)
+    }
+}
