@@ -1,11 +1,12 @@
 //! `ka.*` fields that are more than a look-up.
 
-use super::{node_value, pod_member};
+use super::object::{Object, object};
+use super::{certificate, effective, pod_member, request};
 use crate::event::audit::{AuditEvent, Member, Tapes};
 use crate::fields::uri::{decode, key_is, pairs};
 use crate::fields::{Scratch, Value};
 use crate::json::tape::unescape;
-use crate::json::{Kind, Span, Tape};
+use crate::json::{Kind, Span};
 
 /// What is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +32,12 @@ pub enum Computed {
     EffectiveUser(Containers),
     EffectiveGroup(Containers),
     HostPorts(Containers),
+    Request(request::Fact),
+    Pod(effective::PodFact),
+    Role(effective::RoleFact),
+    Binding(effective::BindingFact),
+    Service(effective::ServiceFact),
+    Certificate(certificate::Fact),
 }
 
 impl Computed {
@@ -39,6 +46,8 @@ impl Computed {
             Computed::Always => 1,
             Computed::UriParam | Computed::ExecTty | Computed::ExecStdin | Computed::ExecContainer => 4,
             Computed::ExecCommand | Computed::ExecArgv | Computed::ClusterName => 5,
+            Computed::Request(fact) => fact.cost(),
+            Computed::Certificate(_) => 90,
             _ => 45,
         }
     }
@@ -74,75 +83,6 @@ impl Containers {
     }
 }
 
-/// A tape with its text: enough to move around in one object.
-#[derive(Clone, Copy)]
-struct Object<'a> {
-    tape: &'a Tape,
-    text: &'a [u8],
-    node: u32,
-}
-
-impl<'a> Object<'a> {
-    fn member(self, name: &str) -> Option<Object<'a>> {
-        self.tape
-            .member(self.text, self.node, name)
-            .map(|node| Object { node, ..self })
-    }
-
-    fn at(self, path: &[&str]) -> Option<Object<'a>> {
-        path.iter().try_fold(self, |object, name| object.member(name))
-    }
-
-    /// The elements of an array, with the one at `index` only where that is given.
-    fn elements(self, index: Option<u32>) -> impl Iterator<Item = Object<'a>> {
-        let children = (self.kind() == Kind::Array).then(|| self.tape.children(self.node));
-        let skip = index.unwrap_or(0) as usize;
-        let take = if index.is_some() { 1 } else { usize::MAX };
-        children
-            .into_iter()
-            .flatten()
-            .skip(skip)
-            .take(take)
-            .map(move |node| Object { node, ..self })
-    }
-
-    fn kind(self) -> Kind {
-        self.tape.node(self.node).kind
-    }
-
-    /// Raw text: a string without its quotes, anything else as it stands.
-    fn raw(self) -> &'a [u8] {
-        self.tape.node(self.node).span.of(self.text)
-    }
-
-    fn is(self, text: &str) -> bool {
-        self.raw() == text.as_bytes()
-    }
-
-    fn value(self, scratch: &mut Scratch) -> Value {
-        node_value(self.tape, self.text, self.node, scratch)
-    }
-
-    /// Appends the text of a string, or the JSON text of anything else.
-    fn push_text(self, out: &mut Vec<u8>) {
-        let node = self.tape.node(self.node);
-        if node.escaped {
-            unescape(self.raw(), out)
-        } else {
-            out.extend_from_slice(self.raw())
-        }
-    }
-}
-
-fn object<'a>(event: &AuditEvent<'a>, tapes: &'a mut Tapes, member: Member) -> Option<Object<'a>> {
-    let tape = tapes.member(event, member);
-    tape.root().map(|node| Object {
-        tape,
-        text: event.text,
-        node,
-    })
-}
-
 fn pod<'a>(event: &AuditEvent<'a>, tapes: &'a mut Tapes) -> Option<Object<'a>> {
     let member = pod_member(event, tapes);
     object(event, tapes, member)?.member("spec")
@@ -159,6 +99,12 @@ pub fn extract(
 ) -> Value {
     let found = match what {
         Computed::Always => Some(constant("true", scratch)),
+        Computed::Request(fact) => request::extract(fact, event, tapes, scratch),
+        Computed::Pod(fact) => Some(effective::pod(fact, event, tapes, scratch)),
+        Computed::Role(fact) => effective::role(fact, key.unwrap_or_default(), event, tapes, scratch),
+        Computed::Binding(fact) => effective::binding(fact, event, tapes, scratch),
+        Computed::Service(fact) => effective::service(fact, event, tapes, scratch),
+        Computed::Certificate(fact) => certificate::extract(fact, event, tapes, scratch),
         Computed::UriParam => uri_param(event, key.unwrap_or_default(), scratch),
         Computed::ExecCommand
         | Computed::ExecArgv
@@ -182,8 +128,8 @@ pub fn extract(
         }),
         Computed::Commands(list) => joined(list, "command", index, event, tapes, scratch),
         Computed::Args(list) => joined(list, "args", index, event, tapes, scratch),
-        Computed::EffectiveUser(list) => effective(list, "runAsUser", index, event, tapes, scratch),
-        Computed::EffectiveGroup(list) => effective(list, "runAsGroup", index, event, tapes, scratch),
+        Computed::EffectiveUser(list) => run_as(list, "runAsUser", index, event, tapes, scratch),
+        Computed::EffectiveGroup(list) => run_as(list, "runAsGroup", index, event, tapes, scratch),
         Computed::HostPorts(list) => per_container(list, index, event, tapes, scratch, |container, _, scratch| {
             for port in container
                 .member("ports")
@@ -200,7 +146,7 @@ pub fn extract(
     found.unwrap_or(Value::Absent)
 }
 
-fn constant(text: &str, scratch: &mut Scratch) -> Value {
+pub(super) fn constant(text: &str, scratch: &mut Scratch) -> Value {
     Value::Text(scratch.text(|out| out.extend_from_slice(text.as_bytes())))
 }
 
@@ -243,7 +189,7 @@ fn joined(
     })
 }
 
-fn effective(
+fn run_as(
     list: Containers,
     member: &str,
     index: Option<u32>,
@@ -262,7 +208,7 @@ fn effective(
 }
 
 /// An image without its tag and digest. The registry keeps its port: a `:` before the last `/` is no tag.
-fn repository(image: Object<'_>, scratch: &mut Scratch) -> Value {
+pub(super) fn repository(image: Object<'_>, scratch: &mut Scratch) -> Value {
     let mut text = scratch.text(|out| image.push_text(out));
     let bytes = &scratch.bytes[text.start as usize..];
     let end = memchr::memchr(b'@', bytes).unwrap_or(bytes.len());
@@ -366,7 +312,7 @@ fn cluster_name(event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &mut Scratch
 }
 
 /// Runs `read` on the decoded request URI. The buffer is lent from the scratch memory.
-fn with_uri<T>(
+pub(super) fn with_uri<T>(
     event: &AuditEvent<'_>,
     scratch: &mut Scratch,
     read: impl FnOnce(&[u8], &mut Scratch) -> T,

@@ -1,8 +1,16 @@
-//! `ka.*`: fields of Kubernetes audit events. The table is in [`table`]; what is no plain lookup is in [`computed`].
+//! `ka.*`: fields of Kubernetes audit events.
+//!
+//! The rows that Falco has are in [`table`], our own in [`own`]; what is no plain lookup is in [`computed`],
+//! [`request`], [`effective`] and [`certificate`].
 //!
 //! Every field of the class is absent when the event has no `auditID`, as upstream has it.
 
+mod certificate;
 mod computed;
+mod effective;
+mod object;
+mod own;
+mod request;
 mod table;
 
 pub use computed::Computed;

@@ -1,0 +1,85 @@
+//! Facts of the request itself: its real peer, its object's name, its path, whether it was a rehearsal.
+
+use super::computed::{constant, with_uri};
+use super::object::object;
+use crate::event::audit::{AuditEvent, Member, Tapes};
+use crate::fields::uri::{key_is, pairs};
+use crate::fields::{Scratch, Value};
+
+/// What is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// The last of `sourceIPs`: the others are what the client says.
+    Peer,
+    UriPath,
+    ObjectName,
+    DryRun,
+}
+
+impl Fact {
+    pub(super) const fn cost(self) -> u32 {
+        match self {
+            Fact::Peer | Fact::UriPath => 4,
+            Fact::DryRun => 5,
+            Fact::ObjectName => 40,
+        }
+    }
+}
+
+/// The value of a fact.
+pub fn extract(fact: Fact, event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &mut Scratch) -> Option<Value> {
+    match fact {
+        Fact::Peer => Some(
+            object(event, tapes, Member::SourceIps)?
+                .elements(None)
+                .last()?
+                .value(scratch),
+        ),
+        Fact::UriPath => with_uri(event, scratch, |uri, scratch| {
+            let end = memchr::memchr2(b'?', b'#', uri).unwrap_or(uri.len());
+            Value::Text(scratch.text(|out| out.extend_from_slice(&uri[..end])))
+        }),
+        Fact::ObjectName => object_name(event, tapes, scratch),
+        Fact::DryRun => {
+            let dry = dry_run(event, tapes, scratch);
+            Some(constant(if dry { "true" } else { "false" }, scratch))
+        }
+    }
+}
+
+/// `objectRef` has no name when the API server made it up (generateName); the response then has it.
+fn object_name(event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &mut Scratch) -> Option<Value> {
+    let places: [(Member, &[&str]); 3] = [
+        (Member::ObjectRef, &["name"]),
+        (Member::ResponseObject, &["metadata", "name"]),
+        (Member::RequestObject, &["metadata", "name"]),
+    ];
+    places
+        .iter()
+        .find_map(|(member, path)| Some(object(event, tapes, *member)?.at(path)?.value(scratch)))
+}
+
+/// Whether the API server stored nothing by request.
+///
+/// A delete with a body takes the options in it and none of the URI's, so a `dryRun=All` in the URI alone proves
+/// nothing there. Connect requests (exec, proxy) know no dry run at all.
+fn dry_run(event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &mut Scratch) -> bool {
+    let target = object(event, tapes, Member::ObjectRef);
+    let subresource = target.and_then(|t| t.member("subresource"));
+    let connect = ["exec", "attach", "portforward", "proxy"];
+    if subresource.is_some_and(|s| connect.iter().any(|name| s.is(name))) {
+        return false;
+    }
+    let delete = matches!(event.raw(Member::Verb), br#""delete""# | br#""deletecollection""#);
+    if delete && let Some(options) = object(event, tapes, Member::RequestObject) {
+        return options
+            .member("dryRun")
+            .is_some_and(|list| list.elements(None).any(|stage| stage.is("All")));
+    }
+    with_uri(event, scratch, |uri, _| {
+        let mut dry = false;
+        pairs(uri, |key, value| dry |= key_is(key, b"dryRun") && key_is(value, b"All"));
+        dry
+    })
+    .unwrap_or(false)
+}
