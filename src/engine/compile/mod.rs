@@ -93,8 +93,15 @@ pub fn load(files: Vec<RuleFile>, options: &Options) -> Result<Loaded, Vec<UserF
             diagnostics: Vec::new(),
         };
         let result = compiler.compile(&collector);
-        compiler.diagnostics.into_iter().for_each(|d| collector.report(d));
-        if i + 1 == count {
+        let last = i + 1 == count;
+        // What a file defines may be used by one that follows.
+        let unused = |d: &Diagnostic| matches!(d.code, Code::UnusedMacro | Code::UnusedList);
+        compiler
+            .diagnostics
+            .into_iter()
+            .filter(|d| last || !unused(d))
+            .for_each(|d| collector.report(d));
+        if last {
             compiled = Some(result);
         }
     }
