@@ -3,6 +3,7 @@
 use super::build::Builder;
 use super::{Options, check};
 use crate::config::{AppendOutput, ExtraField};
+use crate::engine::ast::{OperandKind, Transformer};
 use crate::engine::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::engine::format::{FieldSource, Output, OutputField, Piece, Printed, push_json_string};
 use crate::engine::load::RuleDef;
@@ -50,6 +51,10 @@ pub fn compile(
         }),
     );
     let pieces = compiler.pieces(&text, Code::CompileOutput, true);
+    if pieces.is_empty() && !compiler.found.iter().any(Diagnostic::is_error) {
+        let diagnostic = Diagnostic::new(Code::CompileOutput, "empty formatting token", text.whole());
+        compiler.found.push(diagnostic);
+    }
     let mut fields = compiler.fields;
     fields.sort_by(|a, b| a.key.cmp(&b.key));
     Output {
@@ -63,6 +68,17 @@ fn applies(append: &AppendOutput, rule: &RuleDef, source: Source) -> bool {
     append.matches.rule.as_ref().is_none_or(|name| *name == rule.name)
         && append.matches.source.as_ref().is_none_or(|name| name == source.name())
         && append.matches.tags.iter().all(|tag| rule.tags.contains(tag))
+}
+
+/// Message, where the field ends, help.
+type FieldError = (String, usize, Option<String>);
+
+fn printed(typed: &check::Typed) -> Printed {
+    Printed {
+        slot: typed.slot,
+        kind: typed.kind,
+        evt: None,
+    }
 }
 
 struct OutputCompiler<'a> {
@@ -123,18 +139,19 @@ impl OutputCompiler<'_> {
                 let place = format.at(percent, at);
                 self.found.push(Diagnostic::new(
                     Code::DeprecatedItem,
-                    "%container.info is deprecated and no longer useful, and will be dropped by Falco in a future release. The container engine plugin will automatically add required fields to the output message.",
+                    "%container.info is deprecated and no more useful, and will be dropped by Falco 1.0.0. The container plugin will automatically add required fields to the output message.",
                     place,
                 ));
                 continue;
             }
             match self.field(text, start) {
-                Ok((end, printed)) => {
+                Ok((end, key, printed)) => {
+                    check::warn_retired(&text[start..end], format.at(percent, end), self.found);
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
                     }
                     if keys {
-                        self.key(&text[start..end], FieldSource::Slot(printed.clone()));
+                        self.key(&key, FieldSource::Slot(printed.clone()));
                     }
                     pieces.push(Piece::Field { value: printed, width });
                     at = end;
@@ -153,8 +170,8 @@ impl OutputCompiler<'_> {
         pieces
     }
 
-    /// The field that stands at `start`, and where it ends.
-    fn field(&mut self, text: &str, start: usize) -> Result<(usize, Printed), (String, usize, Option<String>)> {
+    /// The field that stands at `start`: where it ends, its key, and how it is printed.
+    fn field(&mut self, text: &str, start: usize) -> Result<(usize, String, Printed), FieldError> {
         let rest = &text[start..];
         let unknown = "unknown filter: unexpected token after '".to_owned();
         let word_end = rest
@@ -162,19 +179,26 @@ impl OutputCompiler<'_> {
             .unwrap_or(rest.len());
         if rest[word_end..].starts_with('(') {
             let (operand, len) = parser::parse_operand(rest).map_err(|e| (e.message, start + word_end + 1, None))?;
-            let typed =
-                check::operand(&operand, self.catalog, self.builder).map_err(|d| (d.message, start + len, d.help))?;
-            return Ok((
-                start + len,
-                Printed {
-                    slot: typed.slot,
-                    kind: typed.kind,
-                    evt: None,
-                },
-            ));
+            let wrong = |d: Diagnostic| (d.message, start + len, d.help);
+            if matches!(&operand.kind, OperandKind::Transformed { transformer, .. } if *transformer == Transformer::Val)
+            {
+                let help = "name the field alone, e.g. `%proc.name`".to_owned();
+                return Err((
+                    "'val' can only stand on the right side of a comparison".to_owned(),
+                    start + len,
+                    Some(help),
+                ));
+            }
+            // The fields themselves are keys as well, as upstream has them.
+            for field in operand.fields() {
+                let typed = check::operand(field, self.catalog, self.builder, self.found).map_err(wrong)?;
+                self.key(&field.to_string(), FieldSource::Slot(printed(&typed)));
+            }
+            let typed = check::operand(&operand, self.catalog, self.builder, self.found).map_err(wrong)?;
+            return Ok((start + len, operand.to_string(), printed(&typed)));
         }
-        let Some(field) = self.catalog.longest_prefix(rest, |field, after| {
-            field.argument != Argument::Key || after.starts_with('[')
+        let Some((field, name_len)) = self.catalog.longest_prefix(rest, |field, after| {
+            !matches!(field.argument, Argument::Key | Argument::Member { .. }) || after.starts_with('[')
         }) else {
             let word = rest[..word_end].trim_end_matches('.');
             let help = if word.is_empty() {
@@ -184,9 +208,10 @@ impl OutputCompiler<'_> {
             };
             return Err((unknown, start + word.len(), help));
         };
-        let name_end = start + field.name.len();
-        let (argument, end) = match text[name_end..].strip_prefix('[') {
-            None => (None, name_end),
+        let name_end = start + name_len;
+        let member = rest[..name_len].get(field.name.len() + 1..);
+        let (argument, end) = match text[name_end..].strip_prefix('[').filter(|_| member.is_none()) {
+            None => (member, name_end),
             Some(inner) => match inner.find(']') {
                 Some(close) => (Some(&inner[..close]), name_end + close + 2),
                 None => return Err(("missing `]` after a field's argument".to_owned(), text.len(), None)),
@@ -202,9 +227,10 @@ impl OutputCompiler<'_> {
         } else {
             None
         };
-        let kind = field.kind;
+        let kind = field.kind_with(argument);
         Ok((
             end,
+            text[start..end].to_owned(),
             Printed {
                 slot: self.builder.field(extractor),
                 kind,
