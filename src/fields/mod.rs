@@ -321,17 +321,13 @@ impl Catalog {
         &self.fields
     }
 
-    /// The longest field name that `text` begins with and that `accept` takes with the text after it: the field, and
-    /// how much of the text is its name.
-    pub fn longest_prefix(&self, text: &str, accept: impl Fn(&Field, &str) -> bool) -> Option<(&Field, usize)> {
-        let end = text
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
-            .unwrap_or(text.len());
-        (1..=end).rev().find_map(|len| {
-            let (field, member) = self.find(&text[..len])?;
-            let known = member.is_none_or(|name| self.resolve(field, Some(name)).is_ok());
-            let after = if member.is_some() { "[" } else { &text[len..] };
-            (known && accept(field, after)).then_some((field, len))
+    /// The longest field that `text` begins with and that needs no argument in brackets: the field, and how much of
+    /// the text is its name.
+    pub fn longest_prefix(&self, text: &str) -> Option<(&Field, usize)> {
+        (1..=text.len()).rev().find_map(|len| {
+            let (field, member) = self.find(text.get(..len)?)?;
+            self.resolve(field, member).ok()?;
+            Some((field, len))
         })
     }
 

@@ -15,7 +15,10 @@ pub fn run(report: &mut Report) {
         |case| {
             let loaded = load_all(vec![text(case, "rules_yaml").to_owned()]);
             let results = case["validate_json"]["falco_load_results"].clone();
-            Outcome::all([valid(&loaded, case["load_ok"] == true), results_match(&loaded, &results)])
+            Outcome::all([
+                valid(&loaded, case["load_ok"] == true),
+                results_match(&loaded, &results),
+            ])
         },
     );
 }
@@ -128,7 +131,10 @@ fn compiled(loaded: &Loaded, case: &Value) -> Outcome {
     if let Some(count) = case["enabled_rules"].as_u64()
         && rules.rules().count() as u64 != count
     {
-        return Outcome::Fail(format!("{count} rules should be enabled, {} are", rules.rules().count()));
+        return Outcome::Fail(format!(
+            "{count} rules should be enabled, {} are",
+            rules.rules().count()
+        ));
     }
     let none = serde_json::Map::new();
     for (name, want) in case["compiled_conditions"].as_object().unwrap_or(&none) {

@@ -9,6 +9,8 @@ mod mocks;
 mod output;
 mod recorded;
 mod report;
+mod robust;
+mod stock;
 
 use report::Report;
 use std::path::PathBuf;

@@ -70,7 +70,9 @@ fn scalar(kind: &Json, value: &Json, scratch: &mut Scratch) -> Value {
         ("ipaddr" | "ipnet", Json::String(text)) => Value::Ip(text.parse().expect("an address")),
         (_, Json::String(text)) => Value::Text(scratch.text(|out| out.extend_from_slice(text.as_bytes()))),
         (_, Json::Bool(b)) => Value::Bool(*b),
-        (_, Json::Number(n)) => n.as_i64().map_or(Value::Double(n.as_f64().expect("a number")), Value::Int),
+        (_, Json::Number(n)) => n
+            .as_i64()
+            .map_or(Value::Double(n.as_f64().expect("a number")), Value::Int),
         (kind, other) => panic!("no value of type {kind}: {other}"),
     }
 }

@@ -92,7 +92,10 @@ fn expected_fields(case: &Value, fields: &Map<String, Value>) -> Outcome {
         }
     }
     let names = case["field_names"].as_array().map(Vec::as_slice).unwrap_or_default();
-    match names.iter().find(|n| !fields.contains_key(n.as_str().unwrap_or_default())) {
+    match names
+        .iter()
+        .find(|n| !fields.contains_key(n.as_str().unwrap_or_default()))
+    {
         Some(name) => Outcome::Fail(format!("no field {name} in {fields:?}")),
         None => Outcome::Pass,
     }
@@ -145,7 +148,10 @@ fn append_output(case: &Value) -> Outcome {
     };
     let empty = Map::new();
     for (name, want) in case["compiled_output"].as_object().unwrap_or(&empty) {
-        let got = rules.rules().find(|r| *r.name == **name).map(|r| r.output.text.as_str());
+        let got = rules
+            .rules()
+            .find(|r| *r.name == **name)
+            .map(|r| r.output.text.as_str());
         if got != want.as_str() {
             return Outcome::equal(got, want.as_str());
         }

@@ -47,11 +47,15 @@ pub fn run(report: &mut Report) {
     report.file("k8saudit_cases/cases.jsonl", name, |case| {
         let texts = || texts(&case["rules"]).into_iter().map(|path| files[&path].clone());
         let events = &files[text(case, "events")];
-        both(case, [&case["upstream"]["first"], &case["upstream"]["all"]], |matching| {
-            let loaded = load_k8s(texts().collect(), matching);
-            let rules = loaded.rules.as_ref().ok_or_else(|| first_error(&loaded))?;
-            Ok(alerts(rules, events.as_bytes(), &mut 0))
-        })
+        both(
+            case,
+            [&case["upstream"]["first"], &case["upstream"]["all"]],
+            |matching| {
+                let loaded = load_k8s(texts().collect(), matching);
+                let rules = loaded.rules.as_ref().ok_or_else(|| first_error(&loaded))?;
+                Ok(alerts(rules, events.as_bytes(), &mut 0))
+            },
+        )
     });
     let stock = std::fs::read_to_string(stock_rules()).ok();
     let sets: Option<Vec<RuleSet>> = stock.map(|text| {

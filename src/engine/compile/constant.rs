@@ -72,7 +72,9 @@ pub fn text(operator: Operator, literal: &Literal) -> Checked<Box<[u8]>> {
             "filter error: bcontains and bstartswith operator support hex strings only",
             &literal.span,
         )
-        .with_help(Some("write two hexadecimal digits for each byte, e.g. `7f454c46`".to_owned()))
+        .with_help(Some(
+            "write two hexadecimal digits for each byte, e.g. `7f454c46`".to_owned(),
+        ))
     })
 }
 
@@ -109,7 +111,10 @@ pub fn number(kind: Type, literal: &Literal) -> Checked<Number> {
     };
     if !range.contains(&value) {
         let (low, high) = (range.start(), range.end());
-        return Err(bad(Some(format!("`{}` values lie between {low} and {high}", kind.name()))));
+        return Err(bad(Some(format!(
+            "`{}` values lie between {low} and {high}",
+            kind.name()
+        ))));
     }
     Ok(Number::Int(value))
 }

@@ -27,7 +27,12 @@ impl<'a> Expansion<'a> {
             macros: Vec::new(),
             by_name: HashMap::new(),
         };
-        expansion.lists = collector.definitions.lists.iter().map(|l| (l, Vec::new(), false)).collect();
+        expansion.lists = collector
+            .definitions
+            .lists
+            .iter()
+            .map(|l| (l, Vec::new(), false))
+            .collect();
         for i in 0..expansion.lists.len() {
             let list = expansion.lists[i].0;
             let mut items = Vec::new();
@@ -127,7 +132,11 @@ impl<'a> Expansion<'a> {
             }
         }
         // What names them may be just what is wrong.
-        if diagnostics.iter().chain(&self.collector.diagnostics).any(Diagnostic::is_error) {
+        if diagnostics
+            .iter()
+            .chain(&self.collector.diagnostics)
+            .any(Diagnostic::is_error)
+        {
             return;
         }
         for (definition, _, used) in self.macros {

@@ -316,7 +316,11 @@ fn exception_fields(rule: &RuleDef, catalog: &Catalog) -> Vec<Diagnostic> {
         .flat_map(Exception::field_texts)
         .filter_map(|text| {
             let (operand, _) = parser::parse_operand(text.as_str()).ok()?;
-            let unknown = operand.fields().into_iter().filter_map(Operand::field_name).find(|name| catalog.find(name).is_none())?;
+            let unknown = operand
+                .fields()
+                .into_iter()
+                .filter_map(Operand::field_name)
+                .find(|name| catalog.find(name).is_none())?;
             let help = did_you_mean(unknown, catalog.fields().iter().map(|f| f.name.as_ref()));
             let message = format!("'{}' is not a supported filter field", text.as_str());
             Some(Diagnostic::new(Code::Validate, message, text.whole()).with_help(help))

@@ -79,11 +79,7 @@ impl<'a> Item<'a> {
                 self.fail(Code::YamlValidate, "Value must be non-empty", at)
             }
             Some(text) => Ok(Some(text.clone())),
-            None => self.fail(
-                Code::YamlValidate,
-                "Value is not a scalar value",
-                value.at,
-            ),
+            None => self.fail(Code::YamlValidate, "Value is not a scalar value", value.at),
         }
     }
 

@@ -76,7 +76,11 @@ impl Collector {
         let output = item.required("output")?;
         let desc = item.required("desc")?;
         let priority = priority(item, &item.required("priority")?)?;
-        let source = if item.node.get("source").is_some_and(|s| s.is_null() || s.scalar().is_some_and(Text::is_empty)) {
+        let source = if item
+            .node
+            .get("source")
+            .is_some_and(|s| s.is_null() || s.scalar().is_some_and(Text::is_empty))
+        {
             None
         } else {
             item.text("source")?
@@ -140,11 +144,15 @@ impl Collector {
 
     fn same_source(&self, item: &Item<'_>, index: usize) -> Read<()> {
         match item.node.get("source").filter(|s| !s.is_null()).and_then(Node::scalar) {
-            Some(source) if !source.is_empty() && source.as_str() != effective_source(&self.definitions.rules[index]) => item.fail(
-                Code::Validate,
-                "Rule has been re-defined with a different source",
-                source.whole(),
-            ),
+            Some(source)
+                if !source.is_empty() && source.as_str() != effective_source(&self.definitions.rules[index]) =>
+            {
+                item.fail(
+                    Code::Validate,
+                    "Rule has been re-defined with a different source",
+                    source.whole(),
+                )
+            }
             _ => Ok(()),
         }
     }
@@ -235,8 +243,12 @@ impl Collector {
                 "priority" => self.definitions.rules[index].priority = priority(item, &item.required(key)?)?,
                 "enabled" => self.definitions.rules[index].enabled = item.flag(key)?.unwrap_or(true),
                 "warn_evttypes" => self.definitions.rules[index].warn_evttypes = item.flag(key)?.unwrap_or(true),
-                "skip-if-unknown-filter" => self.definitions.rules[index].skip_if_unknown_filter = item.flag(key)?.unwrap_or(false),
-                "runbook" => self.definitions.rules[index].runbook = item.text(key)?.map(|t| t.as_str().trim().to_owned()),
+                "skip-if-unknown-filter" => {
+                    self.definitions.rules[index].skip_if_unknown_filter = item.flag(key)?.unwrap_or(false)
+                }
+                "runbook" => {
+                    self.definitions.rules[index].runbook = item.text(key)?.map(|t| t.as_str().trim().to_owned())
+                }
                 "capture" => self.definitions.rules[index].capture = item.flag(key)?.unwrap_or(false),
                 "capture_duration" => {
                     self.definitions.rules[index].capture_duration = capture_duration(item)?.unwrap_or(0);

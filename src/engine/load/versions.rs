@@ -120,9 +120,11 @@ fn plugins(node: &Node, provided: &[Plugin]) -> Read<()> {
                 return fail(Code::Validate, message, requirement.at);
             }
         }
-        let met = wanted
-            .iter()
-            .any(|(name, version)| provided.iter().any(|p| p.name == *name && p.version.satisfies(*version)));
+        let met = wanted.iter().any(|(name, version)| {
+            provided
+                .iter()
+                .any(|p| p.name == *name && p.version.satisfies(*version))
+        });
         if !met {
             let list: Vec<String> = wanted
                 .iter()

@@ -28,9 +28,7 @@ pub fn unescape(quoted: &str) -> Result<Vec<u8>, (usize, String)> {
             Some('x') => {
                 let digits: String = chars.by_ref().take(2).map(|(_, c)| c).collect();
                 match u8::from_str_radix(&digits, 16) {
-                    Ok(byte) if digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                        out.push(byte)
-                    }
+                    Ok(byte) if digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => out.push(byte),
                     _ => return Err(unsupported('x')),
                 }
             }

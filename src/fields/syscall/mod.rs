@@ -67,9 +67,18 @@ fn field(&(name, kind, shape, doc): &Row, number: u32) -> Field {
         Shape::Index | Shape::Ancestor => Argument::OptionalIndex,
         Shape::Key | Shape::FilterKey => Argument::Key,
         Shape::OptionalKey => Argument::OptionalKey,
-        Shape::Member => Argument::Member { any: false, typed: false },
-        Shape::RawMember => Argument::Member { any: false, typed: true },
-        Shape::AnyMember => Argument::Member { any: true, typed: false },
+        Shape::Member => Argument::Member {
+            any: false,
+            typed: false,
+        },
+        Shape::RawMember => Argument::Member {
+            any: false,
+            typed: true,
+        },
+        Shape::AnyMember => Argument::Member {
+            any: true,
+            typed: false,
+        },
         Shape::OptionalMember => Argument::OptionalMember,
     };
     let several = matches!(
