@@ -38,11 +38,20 @@ pub fn run(args: FieldsArgs) -> ExitCode {
 
 /// The name with its argument, as rules write it.
 fn written(field: &Field) -> String {
+    match argument(field) {
+        None => field.name.to_string(),
+        Some(_) if field.argument == Argument::OptionalIndex => format!("{}[i]", field.name),
+        Some("required") => format!("{}[key]", field.name),
+        Some(_) => format!("{}[[key]]", field.name),
+    }
+}
+
+/// Whether the field takes an argument.
+fn argument(field: &Field) -> Option<&'static str> {
     match field.argument {
-        Argument::None => field.name.to_string(),
-        Argument::OptionalIndex => format!("{}[i]", field.name),
-        Argument::Key => format!("{}[key]", field.name),
-        Argument::OptionalKey => format!("{}[[key]]", field.name),
+        Argument::None => None,
+        Argument::Key | Argument::Member { .. } => Some("required"),
+        Argument::OptionalIndex | Argument::OptionalKey | Argument::OptionalMember => Some("optional"),
     }
 }
 
@@ -78,12 +87,7 @@ fn json(catalog: &Catalog) -> String {
         .map(|f| {
             serde_json::json!({
                 "name": f.name, "type": f.kind.name(), "list": f.list, "path": path(f), "desc": f.doc,
-                "argument": match f.argument {
-                    Argument::None => None,
-                    Argument::OptionalIndex => Some("index, optional"),
-                    Argument::Key => Some("key, required"),
-                    Argument::OptionalKey => Some("key, optional"),
-                },
+                "argument": argument(f),
             })
         })
         .collect();

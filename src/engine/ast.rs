@@ -80,8 +80,27 @@ pub enum Right {
 #[derive(Clone, Debug)]
 pub struct Literal {
     pub text: String,
+    /// The bytes it stands for, where `\xHH` made them something else than text.
+    pub raw: Option<Box<[u8]>>,
     pub quoted: bool,
     pub span: Span,
+}
+
+impl Literal {
+    /// A constant that is text as it stands.
+    pub fn plain(text: &str, span: Span) -> Literal {
+        Literal {
+            text: text.to_owned(),
+            raw: None,
+            quoted: false,
+            span,
+        }
+    }
+
+    /// The bytes that values are compared with.
+    pub fn bytes(&self) -> &[u8] {
+        self.raw.as_deref().unwrap_or(self.text.as_bytes())
+    }
 }
 
 macro_rules! words {
@@ -146,6 +165,36 @@ impl Operator {
     /// Operators written with letters need a blank before their value.
     pub fn is_word(self) -> bool {
         self.text().starts_with(|c: char| c.is_ascii_alphabetic())
+    }
+}
+
+impl Operand {
+    /// The fields in it, without their transformers.
+    pub fn fields(&self) -> Vec<&Operand> {
+        match &self.kind {
+            OperandKind::Field { .. } => vec![self],
+            OperandKind::Transformed { arguments, .. } => {
+                arguments.iter().flat_map(TransformerArgument::fields).collect()
+            }
+        }
+    }
+
+    /// A field's name, without its argument.
+    pub fn field_name(&self) -> Option<&str> {
+        match &self.kind {
+            OperandKind::Field { name, .. } => Some(name),
+            OperandKind::Transformed { .. } => None,
+        }
+    }
+}
+
+impl TransformerArgument {
+    fn fields(&self) -> Vec<&Operand> {
+        match self {
+            TransformerArgument::Operand(operand) => operand.fields(),
+            TransformerArgument::Constant(_) => Vec::new(),
+            TransformerArgument::List(items) => items.iter().flat_map(TransformerArgument::fields).collect(),
+        }
     }
 }
 
@@ -254,19 +303,31 @@ impl fmt::Display for TransformerArgument {
 
 impl fmt::Display for Literal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&escape(&self.text))
+        f.write_str(&escape(self.bytes()))
     }
 }
 
 /// A constant as the language writes it: quoted only when it would not read back as a bare string.
-pub fn escape(text: &str) -> String {
+pub fn escape(bytes: &[u8]) -> String {
     let plain =
         |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '\'' | '=' | '\\' | '\u{8}' | '\u{c}');
-    if text.chars().all(plain) && !text.is_empty() {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && text.chars().all(plain)
+        && !text.is_empty()
+    {
         return text.to_owned();
     }
-    let mut out = String::with_capacity(text.len() + 2);
+    let mut out = String::with_capacity(bytes.len() + 2);
     out.push('"');
+    for chunk in bytes.utf8_chunks() {
+        push_escaped(chunk.valid(), &mut out);
+        chunk.invalid().iter().for_each(|b| out += &format!("\\x{b:02x}"));
+    }
+    out.push('"');
+    out
+}
+
+fn push_escaped(text: &str, out: &mut String) {
     for c in text.chars() {
         match c {
             '\u{8}' => out.push_str("\\b"),
@@ -279,6 +340,4 @@ pub fn escape(text: &str) -> String {
             other => out.push(other),
         }
     }
-    out.push('"');
-    out
 }

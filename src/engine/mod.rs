@@ -19,7 +19,7 @@ pub mod source;
 mod transform;
 mod yaml;
 
-pub use compile::{Loaded, Options, load};
+pub use compile::{Environment, Loaded, Options, load, load_in};
 pub use eval::{Evaluator, Run};
 pub use program::{Program, Rule, RuleSet};
 pub use source::RuleFile;

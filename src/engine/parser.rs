@@ -3,6 +3,10 @@
 
 use super::ast::*;
 
+mod quoted;
+
+pub use quoted::unescape;
+
 /// Deepest nesting that the rule loader allows.
 pub const MAX_DEPTH: u32 = 1000;
 
@@ -296,7 +300,7 @@ impl<'a> Parser<'a> {
             return Ok(None);
         }
         let argument = if matches!(self.byte(), b'"' | b'\'') {
-            self.quoted()?.0
+            self.quoted()?.text
         } else {
             let rest = self.rest();
             let end = rest
@@ -331,7 +335,11 @@ impl<'a> Parser<'a> {
         }
         let argument = self.argument()?;
         if argument.is_some() && transformer != Transformer::Getopt {
-            return Err(self.error(format!("transformer '{transformer}' takes no argument in brackets")));
+            let message = format!("filter error: transformer '{transformer}' does not support field arguments");
+            return Err(ParseError {
+                message,
+                span: start as u32..self.pos as u32,
+            });
         }
         self.depth -= 1;
         let span = start as u32..self.pos as u32;
@@ -369,20 +377,11 @@ impl<'a> Parser<'a> {
             }
         }
         if matches!(self.byte(), b'"' | b'\'') {
-            let (text, span) = self.quoted()?;
-            return Ok(TransformerArgument::Constant(Literal {
-                text,
-                quoted: true,
-                span,
-            }));
+            return self.quoted().map(TransformerArgument::Constant);
         }
         if let Some(number) = self.number() {
             let span = start as u32..self.pos as u32;
-            return Ok(TransformerArgument::Constant(Literal {
-                text: number.to_owned(),
-                quoted: false,
-                span,
-            }));
+            return Ok(TransformerArgument::Constant(Literal::plain(number, span)));
         }
         let operand = self
             .operand()?
@@ -481,11 +480,7 @@ impl<'a> Parser<'a> {
         let start = self.pos;
         if let Some(number) = self.number() {
             let span = start as u32..self.pos as u32;
-            return Ok(Right::Value(Literal {
-                text: number.to_owned(),
-                quoted: false,
-                span,
-            }));
+            return Ok(Right::Value(Literal::plain(number, span)));
         }
         Err(self.error(format!(
             "expected a number value or a field with a valid transformer: {}",
@@ -525,11 +520,7 @@ impl<'a> Parser<'a> {
                 && !matches!(name, "and" | "or")
             {
                 let span = name_start as u32..self.pos as u32;
-                let items = vec![Literal {
-                    text: name.to_owned(),
-                    quoted: false,
-                    span,
-                }];
+                let items = vec![Literal::plain(name, span)];
                 return Ok(Some((
                     modifier,
                     Right::List {
@@ -560,11 +551,7 @@ impl<'a> Parser<'a> {
             Some(name) => {
                 let span = start as u32..self.pos as u32;
                 Ok(Right::List {
-                    items: vec![Literal {
-                        text: name.to_owned(),
-                        quoted: false,
-                        span,
-                    }],
+                    items: vec![Literal::plain(name, span)],
                     parenthesised: false,
                 })
             }
@@ -637,12 +624,7 @@ impl<'a> Parser<'a> {
 
     fn literal(&mut self) -> Parsed<Option<Literal>> {
         if matches!(self.byte(), b'"' | b'\'') && self.pos < self.text.len() {
-            let (text, span) = self.quoted()?;
-            return Ok(Some(Literal {
-                text,
-                quoted: true,
-                span,
-            }));
+            return self.quoted().map(Some);
         }
         let rest = self.rest();
         let end = rest.find(|c| !is_bare(c)).unwrap_or(rest.len());
@@ -652,29 +634,38 @@ impl<'a> Parser<'a> {
         let span = self.pos as u32..(self.pos + end) as u32;
         self.last = self.pos..self.pos + end;
         self.pos += end;
-        Ok(Some(Literal {
-            text: rest[..end].to_owned(),
-            quoted: false,
-            span,
-        }))
+        Ok(Some(Literal::plain(&rest[..end], span)))
     }
 
-    fn quoted(&mut self) -> Parsed<(String, Span)> {
+    fn quoted(&mut self) -> Parsed<Literal> {
         let start = self.pos;
         let quote = self.byte() as char;
-        let mut chars = self.rest().char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            if c == '\\' {
-                chars.next();
-            } else if c == quote {
+        let mut before = quote;
+        for (at, c) in self.rest().char_indices().skip(1) {
+            // A quote after a backslash never closes, not even where that backslash is escaped itself.
+            let escaped = std::mem::replace(&mut before, c) == '\\';
+            if c == quote && !escaped {
                 let raw = &self.rest()[..at + 1];
-                let text = unescape(raw).map_err(|(offset, message)| ParseError {
+                let bytes = unescape(raw).map_err(|(offset, message)| ParseError {
                     message,
                     span: (start + offset) as u32..(start + at) as u32,
                 })?;
                 self.last = start..start + at + 1;
                 self.pos += at + 1;
-                return Ok((text, start as u32..self.pos as u32));
+                let span = start as u32..self.pos as u32;
+                let (text, raw) = match String::from_utf8(bytes) {
+                    Ok(text) => (text, None),
+                    Err(e) => {
+                        let text = String::from_utf8_lossy(e.as_bytes()).into_owned();
+                        (text, Some(e.into_bytes().into_boxed_slice()))
+                    }
+                };
+                return Ok(Literal {
+                    text,
+                    raw,
+                    quoted: true,
+                    span,
+                });
             }
         }
         Err(ParseError {
@@ -690,48 +681,4 @@ fn all_transformers() -> String {
         .map(|t| format!("'{t}'"))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// The text that a quoted string stands for; errors carry the offset of the escape.
-///
-/// `\xHH` stands for the character U+00HH, so that the result stays text.
-///
-/// # Errors
-/// An escape that the language does not have.
-pub fn unescape(quoted: &str) -> Result<String, (usize, String)> {
-    let quote = quoted.chars().next().unwrap_or('"');
-    let inner = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-    let mut out = String::with_capacity(inner.len());
-    let mut chars = inner.char_indices();
-    while let Some((at, c)) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        let unsupported = |c: char| (at + 1, format!("unsupported string escape sequence: \\{c}"));
-        match chars.next().map(|(_, c)| c) {
-            Some('b') => out.push('\u{8}'),
-            Some('f') => out.push('\u{c}'),
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('t') => out.push('\t'),
-            Some('\\') => out.push('\\'),
-            Some('/') => out.push('/'),
-            // An old habit of rule files: a backslash before a blank stands for itself.
-            Some(' ') => out.push('\\'),
-            Some('x') => {
-                let digits: String = chars.by_ref().take(2).map(|(_, c)| c).collect();
-                match u8::from_str_radix(&digits, 16) {
-                    Ok(byte) if digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                        out.push(byte as char)
-                    }
-                    _ => return Err(unsupported('x')),
-                }
-            }
-            Some(c) if c == quote => out.push(c),
-            Some(c) => return Err(unsupported(c)),
-            None => return Err(unsupported(' ')),
-        }
-    }
-    Ok(out)
 }

@@ -394,8 +394,9 @@ fn escape(
 pub fn is_plain_text(pattern: &str) -> bool {
     let inner = pattern.strip_prefix('^').unwrap_or(pattern);
     let inner = inner.strip_suffix('$').unwrap_or(inner);
-    let inner = inner.strip_prefix(".*").unwrap_or(inner);
-    let inner = inner.strip_suffix(".*").unwrap_or(inner);
+    let rest = [".*", ".+", ".?"];
+    let inner = rest.iter().find_map(|r| inner.strip_prefix(r)).unwrap_or(inner);
+    let inner = rest.iter().find_map(|r| inner.strip_suffix(r)).unwrap_or(inner);
     !inner.contains(['.', '*', '+', '?', '(', ')', '[', ']', '{', '}', '|', '\\', '^', '$'])
 }
 

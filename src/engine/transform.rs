@@ -177,7 +177,8 @@ fn getopt(argv: Value, options: Value, wanted: Option<&str>, event: &[u8], scrat
                 continue;
             };
             if options.get(place + 1) != Some(&b':') {
-                found.push((letter, None));
+                // An option without an argument stands for itself.
+                found.push((letter, Some(vec![letter])));
                 continue;
             }
             let value = if at + 1 < word.len() {
@@ -201,9 +202,17 @@ fn getopt(argv: Value, options: Value, wanted: Option<&str>, event: &[u8], scrat
     }
     let first = scratch.items.len();
     for (letter, value) in found {
+        // An option whose argument is missing is none.
+        let Some(value) = value.filter(|_| letter != b'?') else {
+            if letter == b'?' {
+                let text = scratch.text(|out| out.push(letter));
+                scratch.items.push(Value::Text(text));
+            }
+            continue;
+        };
         let text = scratch.text(|out| out.push(letter));
         scratch.items.push(Value::Text(text));
-        if let Some(value) = value {
+        if value != [letter] {
             let text = scratch.text(|out| out.extend_from_slice(&value));
             scratch.items.push(Value::Text(text));
         }

@@ -14,6 +14,7 @@ use crate::json::path::{Compiled, Path, PathError};
 pub mod evt;
 pub mod jevt;
 pub mod ka;
+pub mod syscall;
 mod uri;
 pub mod value;
 
@@ -77,6 +78,15 @@ pub enum Argument {
     Key,
     /// A key that may be left out.
     OptionalKey,
+    /// The name of an event's parameter, in brackets or after a dot: `evt.arg.flags`, `evt.arg[flags]`, `evt.arg[0]`.
+    Member {
+        /// Any name will do, not only one that an event has.
+        any: bool,
+        /// The parameter's own type is the field's.
+        typed: bool,
+    },
+    /// A name in brackets or after a dot that may be left out.
+    OptionalMember,
 }
 
 /// Where a value comes from.
@@ -156,6 +166,18 @@ impl Field {
     pub fn always(self) -> Field {
         Field { always: true, ..self }
     }
+
+    /// The type with that argument.
+    pub fn kind_with(&self, argument: Option<&str>) -> Type {
+        match (self.argument, argument) {
+            (Argument::Member { typed: true, .. }, Some(name)) => syscall::member_type(name).unwrap_or(self.kind),
+            _ => self.kind,
+        }
+    }
+
+    fn takes_member(&self) -> bool {
+        matches!(self.argument, Argument::Member { .. } | Argument::OptionalMember)
+    }
 }
 
 /// How one field with its argument is found in an event. Equal extractors find the same value.
@@ -210,11 +232,15 @@ pub struct Catalog {
     by_name: HashMap<Cow<'static, str>, usize>,
 }
 
-static K8S_AUDIT: LazyLock<Catalog> = LazyLock::new(|| {
-    let mut fields = ka::table();
-    fields.extend(jevt::table());
-    fields.extend(evt::table());
-    Catalog::new(fields)
+static K8S_AUDIT: LazyLock<Catalog> =
+    LazyLock::new(|| Catalog::new([ka::table(), jevt::table(), evt::table()].concat()));
+
+static SYSCALL: LazyLock<Catalog> = LazyLock::new(|| Catalog::new([evt::table(), syscall::table()].concat()));
+
+/// An exec session's events carry the audit entry and the process.
+static K8S_EXEC: LazyLock<Catalog> = LazyLock::new(|| {
+    let tables = [ka::table(), jevt::table(), evt::table(), syscall::session_table()];
+    Catalog::new(tables.concat())
 });
 
 impl Catalog {
@@ -228,7 +254,9 @@ impl Catalog {
     pub fn of(source: Source) -> Catalog {
         match source {
             Source::K8sAudit => K8S_AUDIT.clone(),
-            _ => Catalog::new(evt::table()),
+            Source::Syscall => SYSCALL.clone(),
+            Source::K8sExec => K8S_EXEC.clone(),
+            Source::Internal => Catalog::new(evt::table()),
         }
     }
 
@@ -276,19 +304,31 @@ impl Catalog {
         self.by_name.get(name).map(|&i| &self.fields[i])
     }
 
+    /// The field of a name as rules write it, and the argument that the name itself holds: `evt.arg.flags` is
+    /// `evt.arg` with `flags`.
+    pub fn find<'n>(&self, name: &'n str) -> Option<(&Field, Option<&'n str>)> {
+        if let Some(field) = self.get(name) {
+            return Some((field, None));
+        }
+        name.rmatch_indices('.').find_map(|(dot, _)| {
+            let field = self.get(&name[..dot]).filter(|field| field.takes_member())?;
+            Some((field, Some(&name[dot + 1..])))
+        })
+    }
+
     /// All rows, in table order.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// The longest field name that `text` begins with and that `accept` takes with the text after it.
-    pub fn longest_prefix(&self, text: &str, accept: impl Fn(&Field, &str) -> bool) -> Option<&Field> {
-        let end = text
-            .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
-            .unwrap_or(text.len());
-        (1..=end)
-            .rev()
-            .find_map(|len| self.get(&text[..len]).filter(|field| accept(field, &text[len..])))
+    /// The longest field that `text` begins with and that needs no argument in brackets: the field, and how much of
+    /// the text is its name.
+    pub fn longest_prefix(&self, text: &str) -> Option<(&Field, usize)> {
+        (1..=text.len()).rev().find_map(|len| {
+            let (field, member) = self.find(text.get(..len)?)?;
+            self.resolve(field, member).ok()?;
+            Some((field, len))
+        })
     }
 
     /// Resolves a field with its argument.
@@ -300,7 +340,13 @@ impl Catalog {
         let mut index = None;
         match (field.argument, argument) {
             (Argument::None, Some(_)) => return Err(ArgumentError::NotWanted(name())),
-            (Argument::Key, None) => return Err(ArgumentError::Missing(name())),
+            (Argument::Key | Argument::Member { .. }, None) => return Err(ArgumentError::Missing(name())),
+            (Argument::Member { any: false, typed }, Some(text)) => {
+                let numbered = !typed && parse_index(text).is_some();
+                if !numbered && syscall::member_type(text).is_none() {
+                    return Err(ArgumentError::NoSuchMember(name(), text.to_owned()));
+                }
+            }
             (Argument::OptionalIndex, Some(text)) => {
                 index = Some(parse_index(text).ok_or_else(|| ArgumentError::NotAnIndex(name(), text.to_owned()))?)
             }
@@ -348,6 +394,8 @@ pub enum ArgumentError {
     Missing(String),
     #[error("field `{0}` takes an index such as `{0}[0]`, not `{1}`")]
     NotAnIndex(String, String),
+    #[error("no event has a parameter `{1}` for field `{0}`")]
+    NoSuchMember(String, String),
 }
 
 /// What is wrong with a field of the user's own.

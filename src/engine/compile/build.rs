@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use aho_corasick::AhoCorasick;
 
-use crate::engine::ast::{Operator, Transformer};
+use crate::engine::ast::{Operator, Transformer, escape};
 use crate::engine::operator::{Test, TextSet, TextTest};
 use crate::engine::pattern::{self, Glob, PathPrefixes};
 use crate::engine::program::{Argument, Node, NodeId, Slot, SlotId};
@@ -266,7 +266,7 @@ fn alternative_key(alternative: &Alternative) -> TestKey {
     let mut key = fused_operator(alternative.operator).text().to_owned();
     for text in &alternative.texts {
         key.push('\0');
-        key.push_str(&String::from_utf8_lossy(text));
+        key.push_str(&escape(text));
     }
     key
 }

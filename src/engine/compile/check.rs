@@ -1,14 +1,15 @@
 //! Types: each comparison of a tree against its field, each constant parsed to the field's type.
 
-use std::net::IpAddr;
-
 use super::at;
 use super::build::{Alternative, Builder};
+use super::constant::{address, boolean, number, single, text};
 use crate::engine::ast::*;
 use crate::engine::diagnostic::{Code, Diagnostic, did_you_mean};
-use crate::engine::operator::{IpMatch, Number, Test, TextSet, TextTest};
+use crate::engine::operator::{Test, TextSet, TextTest};
 use crate::engine::pattern;
 use crate::engine::program::{Argument, NodeId, SlotId};
+use crate::engine::source::At;
+use crate::fields::syscall::{self, events};
 use crate::fields::{ArgumentError, Catalog, Type};
 
 /// What an operand comes to.
@@ -33,13 +34,33 @@ pub fn condition(expr: &Expr, catalog: &Catalog, builder: &mut Builder, found: &
 }
 
 /// Resolves a field or transformer outside of a condition.
-pub fn operand(operand: &Operand, catalog: &Catalog, builder: &mut Builder) -> Result<Typed, Diagnostic> {
+pub fn operand(
+    operand: &Operand,
+    catalog: &Catalog,
+    builder: &mut Builder,
+    found: &mut Vec<Diagnostic>,
+) -> Result<Typed, Diagnostic> {
     Checker {
         catalog,
         builder,
-        found: &mut Vec::new(),
+        found,
     }
     .operand(operand)
+}
+
+/// Warns, once for a rule, of a field that is kept for old rules only.
+pub fn warn_retired(name: &str, place: At, found: &mut Vec<Diagnostic>) {
+    if !syscall::is_retired(name) {
+        return;
+    }
+    let message = if name == "evt.dir" {
+        "due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to false. The rule expression can be simplified by removing the condition on 'evt.dir'"
+    } else {
+        "field is not available due to the drop of enter events."
+    };
+    if !found.iter().any(|d| d.message == message) {
+        found.push(Diagnostic::new(Code::DeprecatedItem, message, place));
+    }
 }
 
 struct Checker<'a> {
@@ -48,9 +69,9 @@ struct Checker<'a> {
     found: &'a mut Vec<Diagnostic>,
 }
 
-type Checked<T> = Result<T, Diagnostic>;
+pub type Checked<T> = Result<T, Diagnostic>;
 
-fn error(message: impl Into<String>, span: &Span) -> Diagnostic {
+pub fn error(message: impl Into<String>, span: &Span) -> Diagnostic {
     Diagnostic::new(Code::CompileCondition, message, at(span))
 }
 
@@ -93,17 +114,21 @@ impl Checker<'_> {
     }
 
     fn field(&mut self, name: &str, argument: Option<&str>, span: &Span) -> Checked<Typed> {
-        let Some(field) = self.catalog.get(name) else {
-            let written = match argument {
-                Some(argument) => format!("{name}[{argument}]"),
-                None => name.to_owned(),
-            };
+        let written = argument.map_or(name.to_owned(), |argument| format!("{name}[{argument}]"));
+        let nonexistent = || format!("filter_check called with nonexistent field {written}");
+        let found = self.catalog.find(name);
+        let Some((field, member)) = found.filter(|(_, member)| member.is_none() || argument.is_none()) else {
             let help = did_you_mean(name, self.catalog.fields().iter().map(|f| f.name.as_ref()));
-            return Err(error(format!("filter_check called with nonexistent field {written}"), span).with_help(help));
+            return Err(error(nonexistent(), span).with_help(help));
         };
+        let argument = argument.or(member);
+        warn_retired(name, at(span), self.found);
         let extractor = self.catalog.resolve(field, argument).map_err(|e| {
             let argument = argument.unwrap_or_default();
             let message = match &e {
+                // Only plugins tell a wrong argument from a wrong field.
+                _ if !is_plugin_field(name) => nonexistent(),
+                ArgumentError::NoSuchMember(..) => nonexistent(),
                 ArgumentError::NotWanted(_) => {
                     format!("filter '{name}[{argument}]': {name} does not allow nor require an argument but one is provided: {argument}")
                 }
@@ -116,11 +141,11 @@ impl Checker<'_> {
         })?;
         let typed = Typed {
             slot: 0,
-            kind: field.kind,
+            kind: field.kind_with(argument),
             list: field.list,
             no_rhs: field.no_rhs,
             no_transformer: field.no_transformer,
-            name: argument.map_or(name.to_owned(), |a| format!("{name}[{a}]")),
+            name: written.clone(),
         };
         Ok(Typed {
             slot: self.builder.field(extractor),
@@ -181,11 +206,12 @@ impl Checker<'_> {
             Transformer::Len if first_list || first.is_text() || first == Type::Bytes => (Type::Uint, false),
             Transformer::Val => (first, first_list),
             Transformer::Join => {
-                if !first.is_text() || first_list || !types[1].1 {
-                    return Err(error(
-                        "transformer 'join' takes a separator and a list, as in join(\"-\", (a.b, c.d))",
-                        span,
-                    ));
+                let help = || Some("write join(\"-\", (a.b, c.d))".to_owned());
+                if !first.is_text() || first_list {
+                    return Err(error("join() first argument must be a string", span).with_help(help()));
+                }
+                if !types[1].1 {
+                    return Err(error("join() second argument must be a list", span).with_help(help()));
                 }
                 (Type::String, false)
             }
@@ -201,6 +227,9 @@ impl Checker<'_> {
                 (Type::String, false)
             }
             Transformer::Getopt => {
+                if option.is_some_and(|o| o.chars().count() != 1) {
+                    return Err(error("transformer 'getopt' takes one option letter in brackets", span));
+                }
                 if !first_list || !first.is_text() || !types[1].0.is_text() || types[1].1 {
                     return Err(error(
                         "transformer 'getopt' takes a list of words and a string of option letters",
@@ -241,7 +270,7 @@ impl Checker<'_> {
                 Ok((Argument::Slot(typed.slot), typed.kind, typed.list))
             }
             TransformerArgument::Constant(literal) => {
-                Ok((Argument::Constant(literal.text.as_bytes().into()), Type::String, false))
+                Ok((Argument::Constant(literal.bytes().into()), Type::String, false))
             }
             TransformerArgument::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
@@ -266,6 +295,7 @@ impl Checker<'_> {
         };
         self.supported(&left, check.operator, &check.operator_span)?;
         self.warn_na(check);
+        self.event_types(&left, check)?;
         match &check.right {
             Right::Nothing => Ok(self.builder.test(left.slot, "exists".to_owned(), Test::Exists)),
             Right::Operand(right) => {
@@ -289,6 +319,29 @@ impl Checker<'_> {
                         self.membership(&left, operator, items, span)
                     }
                 }
+            }
+        }
+    }
+
+    /// Names of events must be names of events.
+    fn event_types(&self, left: &Typed, check: &Check) -> Checked<()> {
+        let literals = match &check.right {
+            Right::Value(literal) => std::slice::from_ref(literal),
+            Right::List { items, .. } => items.as_slice(),
+            _ => return Ok(()),
+        };
+        let whole = matches!(
+            check.operator,
+            Operator::Eq | Operator::EqEq | Operator::Ne | Operator::In | Operator::Intersects
+        );
+        if left.name != "evt.type" || !whole {
+            return Ok(());
+        }
+        match literals.iter().find(|l| !events::is_event(&l.text)) {
+            None => Ok(()),
+            Some(literal) => {
+                let help = did_you_mean(&literal.text, events::EVENTS.iter().copied());
+                Err(error(format!("unknown event type {}", literal.text), &literal.span).with_help(help))
             }
         }
     }
@@ -361,7 +414,7 @@ impl Checker<'_> {
     }
 
     fn constant(&mut self, left: &Typed, operator: Operator, literal: &Literal) -> Checked<NodeId> {
-        let key = || format!("{operator} {}", literal.text);
+        let key = || format!("{operator} {literal}");
         let test = match left.kind {
             Type::String | Type::FsPath | Type::Bytes => return self.text_constant(left, operator, literal),
             Type::Bool => Test::Bool {
@@ -387,7 +440,7 @@ impl Checker<'_> {
                 )
             })?;
         }
-        let key = format!("{operator} {}", literal.text);
+        let key = format!("{operator} {literal}");
         Ok(match operator {
             Operator::Ne => self.builder.test(left.slot, key, Test::NotText(TextTest::Eq(bytes))),
             op if op.is_numeric_only() => self
@@ -419,7 +472,7 @@ impl Checker<'_> {
 
     fn membership(&mut self, left: &Typed, operator: Operator, items: &[Literal], span: &Span) -> Checked<NodeId> {
         let mut key = format!("{operator} list");
-        items.iter().for_each(|i| key += &format!("\0{}", i.text));
+        items.iter().for_each(|i| key += &format!("\0{i}"));
         if items.is_empty() {
             // No element is in an empty list; a list field is never empty, so `in` fails for it as well.
             return Ok(self.builder.test(left.slot, key, Test::Present(false)));
@@ -464,7 +517,7 @@ impl Checker<'_> {
             ));
         }
         let mut key = format!("{operator} {modifier}");
-        items.iter().for_each(|i| key += &format!("\0{}", i.text));
+        items.iter().for_each(|i| key += &format!("\0{i}"));
         let tests: Vec<Test> = items
             .iter()
             .map(|i| single(left.kind, operator, i))
@@ -523,7 +576,7 @@ impl Checker<'_> {
             .ok()
             .filter(|(_, len)| *len == trimmed.len());
         match looks_like.map(|(operand, _)| operand.kind) {
-            Some(OperandKind::Field { name, .. }) if self.catalog.get(&name).is_some() => warn(
+            Some(OperandKind::Field { name, .. }) if self.catalog.find(&name).is_some() => warn(
                 format!(
                     "'{}' may be a valid field misused as a const string value",
                     literal.text
@@ -544,162 +597,10 @@ impl Checker<'_> {
     }
 }
 
-/// A constant compared on its own, under a modifier.
-fn single(kind: Type, operator: Operator, literal: &Literal) -> Checked<Test> {
-    Ok(match kind {
-        Type::Bool => Test::Bool {
-            equal: operator == Operator::Eq,
-            to: boolean(literal)?,
-        },
-        Type::Ip | Type::Net => Test::Ip {
-            equal: operator == Operator::Eq,
-            to: address(kind, literal)?,
-        },
-        kind if kind.is_number() => Test::Number(operator, number(kind, literal)?),
-        _ => {
-            let bytes = text(operator, literal)?;
-            let invalid = |e: pattern::RegexError| {
-                error(
-                    format!("invalid regular expression '{}': {e}", literal.text),
-                    &literal.span,
-                )
-            };
-            match operator {
-                Operator::Ne => Test::NotText(TextTest::Eq(bytes)),
-                Operator::Contains | Operator::Bcontains => Test::Text(TextTest::Contains(Box::new(
-                    memchr::memmem::Finder::new(&bytes).into_owned(),
-                ))),
-                Operator::Startswith | Operator::Bstartswith => Test::Text(TextTest::StartsWith(vec![bytes])),
-                Operator::Endswith => Test::Text(TextTest::EndsWith(vec![bytes])),
-                Operator::Glob => Test::Text(TextTest::Glob(vec![pattern::Glob::new(&bytes, false)])),
-                Operator::Iglob => Test::Text(TextTest::Glob(vec![pattern::Glob::new(&bytes, true)])),
-                Operator::Regex => Test::Text(TextTest::Regex(Box::new(
-                    pattern::regex(&literal.text).map_err(invalid)?,
-                ))),
-                Operator::Icontains => {
-                    let words = aho_corasick::AhoCorasick::builder()
-                        .ascii_case_insensitive(true)
-                        .build([&bytes]);
-                    Test::Text(TextTest::Icontains(
-                        words.map_err(|e| error(e.to_string(), &literal.span))?,
-                    ))
-                }
-                _ => Test::Text(TextTest::Eq(bytes)),
-            }
-        }
-    })
-}
-
-fn text(operator: Operator, literal: &Literal) -> Checked<Box<[u8]>> {
-    if literal.text.contains('\0') {
-        return Err(error("a string constant cannot hold a NUL character", &literal.span));
-    }
-    if !matches!(operator, Operator::Bcontains | Operator::Bstartswith) {
-        return Ok(literal.text.as_bytes().into());
-    }
-    let digits = literal.text.as_bytes();
-    let bytes: Option<Vec<u8>> = digits
-        .chunks(2)
-        .map(|pair| match pair {
-            [h, l] => Some((((*h as char).to_digit(16)? << 4) | (*l as char).to_digit(16)?) as u8),
-            _ => None,
-        })
-        .collect();
-    bytes.map(Vec::into_boxed_slice).ok_or_else(|| {
-        error(
-            format!("'{}' is not a row of hexadecimal byte values", literal.text),
-            &literal.span,
-        )
-    })
-}
-
-fn boolean(literal: &Literal) -> Checked<bool> {
-    match literal.text.as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(error(
-            format!("filter error: unrecognized boolean value '{other}'"),
-            &literal.span,
-        )
-        .with_help(Some("write `true` or `false`".to_owned()))),
-    }
-}
-
-fn number(kind: Type, literal: &Literal) -> Checked<Number> {
-    let text = literal.text.as_str();
-    let bad = |why: &str| {
-        error(
-            format!("filter error: '{text}' is not a valid {}{why}", kind.name()),
-            &literal.span,
-        )
-    };
-    if kind == Type::Port
-        && let Some((_, port)) = SERVICES.iter().find(|(name, _)| *name == text)
-    {
-        return Ok(Number::Int((*port).into()));
-    }
-    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(hex) => (hex, 16),
-        None => (text, 10),
-    };
-    let value = i128::from_str_radix(digits, radix).map_err(|_| bad(""))?;
-    let range = match kind {
-        Type::Port => 0..=i128::from(u16::MAX),
-        Type::Int => i128::from(i64::MIN)..=i128::from(i64::MAX),
-        Type::Double => i128::MIN..=i128::MAX,
-        _ => i128::from(i64::MIN)..=i128::from(u64::MAX),
-    };
-    if !range.contains(&value) {
-        return Err(bad(": out of range"));
-    }
-    Ok(Number::Int(value))
-}
-
-/// Names that may stand for a port, from the services that rules name in practice.
-const SERVICES: &[(&str, u16)] = &[
-    ("ftp", 21),
-    ("ssh", 22),
-    ("telnet", 23),
-    ("smtp", 25),
-    ("domain", 53),
-    ("http", 80),
-    ("pop3", 110),
-    ("ntp", 123),
-    ("imap2", 143),
-    ("snmp", 161),
-    ("ldap", 389),
-    ("https", 443),
-    ("ldaps", 636),
-    ("imaps", 993),
-    ("pop3s", 995),
-    ("mysql", 3306),
-    ("postgresql", 5432),
-    ("redis", 6379),
-    ("http-alt", 8080),
-];
-
-fn address(kind: Type, literal: &Literal) -> Checked<IpMatch> {
-    let text = literal.text.as_str();
-    let bad = || {
-        let what = if kind == Type::Net {
-            "network such as 10.0.0.0/8"
-        } else {
-            "IP address"
-        };
-        error(format!("filter error: '{text}' is not a valid {what}"), &literal.span)
-    };
-    let (ip, prefix) = match text.split_once('/') {
-        Some((ip, prefix)) if kind == Type::Net => (ip, Some(prefix)),
-        None if kind == Type::Ip => (text, None),
-        _ => return Err(bad()),
-    };
-    let address: IpAddr = ip.parse().map_err(|_| bad())?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix: u8 = prefix.map_or(Ok(longest), str::parse).map_err(|_| bad())?;
-    if prefix > longest {
-        return Err(bad());
-    }
-    Ok(IpMatch { address, prefix })
+/// Fields that come from plugins upstream, whose messages about arguments differ.
+fn is_plugin_field(name: &str) -> bool {
+    let class = name.split('.').next().unwrap_or_default();
+    matches!(class, "ka" | "jevt" | "json" | "container" | "k8s")
 }
 
 /// The name that upstream's messages give a type.

@@ -30,7 +30,12 @@ impl<'a> Expansion<'a> {
             macros: Vec::new(),
             by_name: HashMap::new(),
         };
-        expansion.lists = collector.lists.iter().map(|l| (l, Vec::new(), false)).collect();
+        expansion.lists = collector
+            .definitions
+            .lists
+            .iter()
+            .map(|l| (l, Vec::new(), false))
+            .collect();
         for i in 0..expansion.lists.len() {
             let list = expansion.lists[i].0;
             let mut items = Vec::new();
@@ -50,7 +55,7 @@ impl<'a> Expansion<'a> {
             }
             expansion.lists[i].1 = items;
         }
-        for definition in &collector.macros {
+        for definition in &collector.definitions.macros {
             let text = expansion.replace_lists(&definition.condition);
             let parsed = parse(&text).map_err(|mut d| {
                 let at = definition.at;
@@ -66,10 +71,14 @@ impl<'a> Expansion<'a> {
         }
         // Macros see macros that come before their own latest definition.
         for i in 0..expansion.macros.len() {
-            let (definition, Ok(mut expr), used) =
-                std::mem::replace(&mut expansion.macros[i], (&collector.macros[i], Err(Vec::new()), false))
-            else {
-                continue;
+            let (definition, parsed, used) = &mut expansion.macros[i];
+            let (definition, used) = (*definition, *used);
+            let mut expr = match std::mem::replace(parsed, Err(Vec::new())) {
+                Ok(expr) => expr,
+                failed => {
+                    *parsed = failed;
+                    continue;
+                }
             };
             let mut diagnostics = Vec::new();
             let mut budget = MAX_NODES;
@@ -79,6 +88,7 @@ impl<'a> Expansion<'a> {
             } else {
                 Err(diagnostics)
             };
+            let used = used || expansion.macros[i].2;
             expansion.macros[i] = (definition, result, used);
         }
         expansion
@@ -117,12 +127,22 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// Warns of lists and macros that nothing names, and reports macros that do not parse.
-    pub fn finish(self, diagnostics: &mut Vec<Diagnostic>) {
-        for (definition, parsed, used) in self.macros {
+    /// Reports macros that do not parse; without any error, warns of lists and macros that nothing names.
+    pub fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) {
+        for (_, parsed, _) in &mut self.macros {
             if let Err(found) = parsed {
-                diagnostics.extend(found);
+                diagnostics.append(found);
             }
+        }
+        // What names them may be just what is wrong.
+        if diagnostics
+            .iter()
+            .chain(&self.collector.diagnostics)
+            .any(Diagnostic::is_error)
+        {
+            return;
+        }
+        for (definition, _, used) in self.macros {
             if !used {
                 let message = "Macro not referred to by any other rule/macro";
                 diagnostics.push(unused(
@@ -188,8 +208,8 @@ impl<'a> Expansion<'a> {
                     .copied()
                     .filter(|&i| visible(self.macros[i].0));
                 let Some(found) = found else {
-                    let names = self.collector.macros.iter().map(|m| m.name.as_str());
-                    let help = match self.collector.lists.iter().any(|l| l.name == *name) {
+                    let names = self.collector.definitions.macros.iter().map(|m| m.name.as_str());
+                    let help = match self.collector.definitions.lists.iter().any(|l| l.name == *name) {
                         true => Some(format!("`{name}` is a list: write `in ({name})` after a field")),
                         false => did_you_mean(name, names),
                     };

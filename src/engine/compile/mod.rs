@@ -2,15 +2,18 @@
 
 mod build;
 mod check;
+mod constant;
+mod evttypes;
 mod expand;
 mod output;
 
 use std::collections::BTreeMap;
 
-use super::ast::{Expr, ExprKind};
-use super::diagnostic::{Code, Context, Diagnostic};
+use super::ast::{Expr, ExprKind, Operand};
+use super::diagnostic::{Code, Context, Diagnostic, did_you_mean};
 use super::index::Index;
-use super::load::{Collector, RuleDef};
+use super::load::{Collector, Definitions, Exception, PLUGINS, Plugin, RuleDef};
+use super::parser;
 use super::program::{NodeId, Program, Rule, RuleSet};
 use super::source::{At, RuleFile, SourceMap};
 use crate::config::{AppendOutput, Matching, SelectBy, Selection, UserField};
@@ -57,8 +60,10 @@ pub struct Loaded {
     pub rules: Option<RuleSet>,
     pub diagnostics: Vec<Diagnostic>,
     pub sources: SourceMap,
-    /// Rules left out because their source is not enabled here.
+    /// Rules left out because their source is not enabled here. They are checked all the same.
     pub skipped: Vec<(String, Source)>,
+    /// Lists, macros and rules as they stand after every append and override.
+    pub definitions: Definitions,
 }
 
 impl Loaded {
@@ -67,29 +72,54 @@ impl Loaded {
     }
 }
 
+/// What rules are checked against.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// The fields of each source.
+    pub catalogs: Vec<(Source, Catalog)>,
+    /// The plugins that count as loaded.
+    pub plugins: Vec<Plugin>,
+}
+
+impl Environment {
+    /// The tables of Saker with what the options add.
+    ///
+    /// # Errors
+    /// Fields of the user's own that cannot be used.
+    pub fn new(options: &Options) -> Result<Environment, Vec<UserFieldError>> {
+        let mut catalogs = Vec::new();
+        for source in Source::RULE_SOURCES {
+            let mut catalog = Catalog::of(source);
+            if source == Source::K8sAudit {
+                catalog = catalog.with_user_fields(&options.fields)?;
+            }
+            catalogs.push((source, catalog.with_static_fields(options.static_fields.iter())));
+        }
+        Ok(Environment {
+            catalogs,
+            plugins: PLUGINS.to_vec(),
+        })
+    }
+}
+
 /// Loads rule files in order; each must make sense with those before it.
 ///
 /// # Errors
 /// Fields of the user's own that cannot be used.
 pub fn load(files: Vec<RuleFile>, options: &Options) -> Result<Loaded, Vec<UserFieldError>> {
-    let mut catalogs: Vec<(Source, Catalog)> = Vec::new();
-    for source in Source::RULE_SOURCES {
-        let catalog = Catalog::of(source);
-        let catalog = if source == Source::K8sAudit {
-            catalog.with_user_fields(&options.fields)?
-        } else {
-            catalog
-        };
-        catalogs.push((source, catalog.with_static_fields(options.static_fields.iter())));
-    }
-    let mut collector = Collector::default();
+    Ok(load_in(files, options, &Environment::new(options)?))
+}
+
+/// The same, with tables and plugins of the caller's.
+pub fn load_in(files: Vec<RuleFile>, options: &Options, environment: &Environment) -> Loaded {
+    let mut collector = Collector::new(environment.plugins.clone());
     let mut compiled = None;
     let count = files.len();
     for (i, file) in files.into_iter().enumerate() {
         collector.add(file);
         let mut compiler = Compiler {
             options,
-            catalogs: &catalogs,
+            catalogs: &environment.catalogs,
             diagnostics: Vec::new(),
         };
         let result = compiler.compile(&collector);
@@ -109,12 +139,13 @@ pub fn load(files: Vec<RuleFile>, options: &Options) -> Result<Loaded, Vec<UserF
     let mut diagnostics = collector.diagnostics;
     diagnostics.sort_by_key(|d| d.at.start);
     let failed = diagnostics.iter().any(Diagnostic::is_error);
-    Ok(Loaded {
+    Loaded {
         rules: (!failed).then_some(compiled.rules),
         diagnostics,
         sources: collector.sources,
         skipped: compiled.skipped,
-    })
+        definitions: collector.definitions,
+    }
 }
 
 #[derive(Default)]
@@ -141,7 +172,7 @@ impl Compiler<'_> {
             .iter()
             .map(|(s, _)| (*s, Builder::default(), Vec::new()))
             .collect();
-        for rule in &collector.rules {
+        for rule in &collector.definitions.rules {
             let Some(source) = rule.known_source() else {
                 self.report(
                     rule,
@@ -154,9 +185,9 @@ impl Compiler<'_> {
                 continue;
             };
             let expanded = expansion.rule(rule);
-            if !self.options.sources.contains(&source) {
+            let enabled = self.options.sources.contains(&source);
+            if !enabled {
                 out.skipped.push((rule.name.clone(), source));
-                continue;
             }
             let expr = match expanded {
                 Ok(expr) => expr,
@@ -174,7 +205,11 @@ impl Compiler<'_> {
             else {
                 continue;
             };
-            let mut found = Vec::new();
+            let mut found = exception_fields(rule, catalog);
+            if !found.is_empty() {
+                found.into_iter().for_each(|d| self.report(rule, d));
+                continue;
+            }
             let node = check::condition(&expr, catalog, builder, &mut found);
             let output = output::compile(rule, source, catalog, builder, self.options, &mut found);
             if rule.skip_if_unknown_filter && found.iter().any(|d| d.is_error() && is_unknown_field(&d.message)) {
@@ -191,8 +226,15 @@ impl Compiler<'_> {
                 continue;
             }
             let failed = found.iter().any(Diagnostic::is_error);
+            if !failed && source == Source::Syscall && rule.warn_evttypes && evttypes::too_many(&expr) {
+                let message = "Rule matches too many evt.type values. This has a significant performance penalty.";
+                let help = "begin the condition with the events it is about, e.g. `evt.type in (open, openat) and …`";
+                found.push(
+                    Diagnostic::new(Code::NoEvttype, message, rule.condition.whole()).with_help(Some(help.to_owned())),
+                );
+            }
             found.into_iter().for_each(|d| self.report(rule, d));
-            if failed || rule.priority > self.options.priority || !self.enabled(rule) {
+            if failed || !enabled || rule.priority > self.options.priority || !self.enabled(rule) {
                 continue;
             }
             let conjuncts = if self.options.explain {
@@ -293,6 +335,25 @@ fn is_unknown_field(message: &str) -> bool {
     message.contains("nonexistent field")
         || message.starts_with("unknown filter")
         || message.starts_with("unknown event type")
+}
+
+/// Fields that exceptions name and the source does not have.
+fn exception_fields(rule: &RuleDef, catalog: &Catalog) -> Vec<Diagnostic> {
+    rule.exceptions
+        .iter()
+        .flat_map(Exception::field_texts)
+        .filter_map(|text| {
+            let (operand, _) = parser::parse_operand(text.as_str()).ok()?;
+            let unknown = operand
+                .fields()
+                .into_iter()
+                .filter_map(Operand::field_name)
+                .find(|name| catalog.find(name).is_none())?;
+            let help = did_you_mean(unknown, catalog.fields().iter().map(|f| f.name.as_ref()));
+            let message = format!("'{}' is not a supported filter field", text.as_str());
+            Some(Diagnostic::new(Code::Validate, message, text.whole()).with_help(help))
+        })
+        .collect()
 }
 
 /// A range around a condition's part; tree spans are positions once a tree is expanded.

@@ -3,13 +3,14 @@
 use super::build::Builder;
 use super::{Options, check};
 use crate::config::{AppendOutput, ExtraField};
+use crate::engine::ast::{Operand, OperandKind, Transformer, TransformerArgument};
 use crate::engine::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::engine::format::{FieldSource, Output, OutputField, Piece, Printed, push_json_string};
 use crate::engine::load::RuleDef;
 use crate::engine::parser;
 use crate::engine::source::{At, Text};
 use crate::event::Source;
-use crate::fields::{Argument, Catalog, Extractor, Type, evt};
+use crate::fields::{Catalog, Extractor, Type, evt};
 
 /// Compiles a rule's output with what the configuration appends to it.
 pub fn compile(
@@ -50,6 +51,10 @@ pub fn compile(
         }),
     );
     let pieces = compiler.pieces(&text, Code::CompileOutput, true);
+    if pieces.is_empty() && !compiler.found.iter().any(Diagnostic::is_error) {
+        let diagnostic = Diagnostic::new(Code::CompileOutput, "empty formatting token", text.whole());
+        compiler.found.push(diagnostic);
+    }
     let mut fields = compiler.fields;
     fields.sort_by(|a, b| a.key.cmp(&b.key));
     Output {
@@ -63,6 +68,17 @@ fn applies(append: &AppendOutput, rule: &RuleDef, source: Source) -> bool {
     append.matches.rule.as_ref().is_none_or(|name| *name == rule.name)
         && append.matches.source.as_ref().is_none_or(|name| name == source.name())
         && append.matches.tags.iter().all(|tag| rule.tags.contains(tag))
+}
+
+/// Message, where the field ends, help.
+type FieldError = (String, usize, Option<String>);
+
+fn printed(typed: &check::Typed) -> Printed {
+    Printed {
+        slot: typed.slot,
+        kind: typed.kind,
+        evt: None,
+    }
 }
 
 struct OutputCompiler<'a> {
@@ -123,18 +139,19 @@ impl OutputCompiler<'_> {
                 let place = format.at(percent, at);
                 self.found.push(Diagnostic::new(
                     Code::DeprecatedItem,
-                    "%container.info is deprecated and no longer useful, and will be dropped by Falco in a future release. The container engine plugin will automatically add required fields to the output message.",
+                    "%container.info is deprecated and no more useful, and will be dropped by Falco 1.0.0. The container plugin will automatically add required fields to the output message.",
                     place,
                 ));
                 continue;
             }
             match self.field(text, start) {
-                Ok((end, printed)) => {
+                Ok((end, key, printed)) => {
+                    check::warn_retired(&text[start..end], format.at(percent, end), self.found);
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
                     }
                     if keys {
-                        self.key(&text[start..end], FieldSource::Slot(printed.clone()));
+                        self.key(&key, FieldSource::Slot(printed.clone()));
                     }
                     pieces.push(Piece::Field { value: printed, width });
                     at = end;
@@ -153,63 +170,117 @@ impl OutputCompiler<'_> {
         pieces
     }
 
-    /// The field that stands at `start`, and where it ends.
-    fn field(&mut self, text: &str, start: usize) -> Result<(usize, Printed), (String, usize, Option<String>)> {
+    /// The field that stands at `start`: where it ends, its key, and how it is printed.
+    fn field(&mut self, text: &str, start: usize) -> Result<(usize, String, Printed), FieldError> {
         let rest = &text[start..];
-        let unknown = "unknown filter: unexpected token after '".to_owned();
+        if rest.is_empty() {
+            let last = if text.ends_with('%') { "%" } else { "number" };
+            let message = format!("invalid formatting syntax: formatting cannot end with a {last}");
+            return Err((
+                message,
+                start,
+                Some("a `%` begins a field, e.g. `%ka.user.name`".to_owned()),
+            ));
+        }
+        let mut why = None;
+        match parser::parse_operand(rest) {
+            Ok((operand, len)) => match self.operand(&operand) {
+                Ok(printed) => return Ok((start + len, operand.to_string(), printed)),
+                Err(help) => why = help,
+            },
+            Err(e) => why = why.or(Some(e.message)),
+        }
+        // Without an argument the longest name that is a field's counts; what follows it is text.
         let word_end = rest
             .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'))
             .unwrap_or(rest.len());
-        if rest[word_end..].starts_with('(') {
-            let (operand, len) = parser::parse_operand(rest).map_err(|e| (e.message, start + word_end + 1, None))?;
-            let typed =
-                check::operand(&operand, self.catalog, self.builder).map_err(|d| (d.message, start + len, d.help))?;
-            return Ok((
-                start + len,
-                Printed {
-                    slot: typed.slot,
-                    kind: typed.kind,
-                    evt: None,
-                },
-            ));
+        if let Some((field, len)) = self.catalog.longest_prefix(&rest[..word_end]) {
+            let member = rest[..len].get(field.name.len() + 1..);
+            if let Ok(extractor) = self.catalog.resolve(field, member) {
+                let printed = self.plain(extractor, field.kind_with(member));
+                return Ok((start + len, rest[..len].to_owned(), printed));
+            }
         }
-        let Some(field) = self.catalog.longest_prefix(rest, |field, after| {
-            field.argument != Argument::Key || after.starts_with('[')
-        }) else {
-            let word = rest[..word_end].trim_end_matches('.');
-            let help = if word.is_empty() {
-                Some("a `%` begins a field, e.g. `%ka.user.name`".to_owned())
-            } else {
-                did_you_mean(word, self.catalog.fields().iter().map(|f| f.name.as_ref()))
-            };
-            return Err((unknown, start + word.len(), help));
-        };
-        let name_end = start + field.name.len();
-        let (argument, end) = match text[name_end..].strip_prefix('[') {
-            None => (None, name_end),
-            Some(inner) => match inner.find(']') {
-                Some(close) => (Some(&inner[..close]), name_end + close + 2),
-                None => return Err(("missing `]` after a field's argument".to_owned(), text.len(), None)),
-            },
-        };
-        let argument = argument.map(|a| a.trim_matches(['"', '\'']));
-        let extractor = self
-            .catalog
-            .resolve(field, argument)
-            .map_err(|e| (e.to_string(), end, None))?;
-        let what = if let Extractor::Evt(what) = &extractor {
-            Some(*what)
-        } else {
-            None
-        };
-        let kind = field.kind;
-        Ok((
-            end,
-            Printed {
-                slot: self.builder.field(extractor),
-                kind,
-                evt: what,
-            },
-        ))
+        let word = rest[..word_end].trim_end_matches('.');
+        let near = did_you_mean(word, self.catalog.fields().iter().map(|f| f.name.as_ref()));
+        let message = "unknown filter: unexpected token after '".to_owned();
+        Err((message, start + word.len(), near.or(why)))
     }
+
+    /// A field or a transformer as printed; with the fields in it as keys. The error is what to do about it.
+    fn operand(&mut self, operand: &Operand) -> Result<Printed, Option<String>> {
+        if let OperandKind::Field { name, argument } = &operand.kind {
+            let (field, member) = self.catalog.find(name).ok_or(None)?;
+            let argument = argument.as_deref().or(member);
+            let extractor = self.catalog.resolve(field, argument).map_err(|e| Some(e.to_string()))?;
+            return Ok(self.plain(extractor, field.kind_with(argument)));
+        }
+        let mut inner = Vec::new();
+        resolved(operand, &mut inner, &mut false)?;
+        let mut typed = Vec::with_capacity(inner.len());
+        for part in inner {
+            let found = check::operand(part, self.catalog, self.builder, self.found);
+            typed.push((part, found.map_err(|d| Some(d.help.unwrap_or(d.message)))?));
+        }
+        // The last is the operand itself, whose key comes with its piece.
+        let (_, whole) = typed.pop().ok_or(None)?;
+        for (part, typed) in typed {
+            let source = match &part.kind {
+                OperandKind::Field { .. } => self.operand(part)?,
+                OperandKind::Transformed { .. } => printed(&typed),
+            };
+            self.key(&part.to_string(), FieldSource::Slot(source));
+        }
+        Ok(printed(&whole))
+    }
+
+    fn plain(&mut self, extractor: Extractor, kind: Type) -> Printed {
+        let evt = match &extractor {
+            Extractor::Evt(what) => Some(*what),
+            _ => None,
+        };
+        Printed {
+            slot: self.builder.field(extractor),
+            kind,
+            evt,
+        }
+    }
+}
+
+/// The parts of an operand that become keys, as upstream has them: its fields, the transformers of its lists but for
+/// the one that comes last before another, and itself at the end.
+fn resolved<'a>(
+    operand: &'a Operand,
+    out: &mut Vec<&'a Operand>,
+    after_transformer: &mut bool,
+) -> Result<(), Option<String>> {
+    match &operand.kind {
+        OperandKind::Field { .. } => {
+            out.push(operand);
+            *after_transformer = false;
+        }
+        OperandKind::Transformed {
+            transformer, arguments, ..
+        } => {
+            if *transformer == Transformer::Val {
+                return Err(Some("name the field alone, e.g. `%proc.name`".to_owned()));
+            }
+            for argument in arguments {
+                let parts = match argument {
+                    TransformerArgument::List(items) => items.as_slice(),
+                    other => std::slice::from_ref(other),
+                };
+                for part in parts {
+                    if let TransformerArgument::Operand(inner) = part {
+                        resolved(inner, out, after_transformer)?;
+                    }
+                }
+            }
+            if std::mem::replace(after_transformer, true) {
+                out.pop();
+            }
+            out.push(operand);
+        }
+    }
+    Ok(())
 }

@@ -57,7 +57,7 @@ pub struct Exception {
 }
 
 fn list_operator(text: &str) -> bool {
-    Operator::from_text(text).is_some_and(Operator::takes_list) || modified(text)
+    Operator::from_text(text.trim()).is_some_and(Operator::takes_list) || modified(text)
 }
 
 /// `startswith oneof` and the like.
@@ -72,18 +72,14 @@ fn modified(text: &str) -> bool {
 }
 
 fn supported(text: &str) -> bool {
-    Operator::from_text(text).is_some_and(|op| op != Operator::Exists) || modified(text)
+    Operator::from_text(text.trim()).is_some_and(|op| op != Operator::Exists) || modified(text)
 }
 
 impl Exception {
     /// Checks an exception that no earlier one of its name completes.
     pub fn check_new(&self, item: &Item<'_>, _collector: &Collector) -> Read<()> {
         let Some(fields) = &self.fields else {
-            return item.fail(
-                Code::Validate,
-                "Rule exception must have fields property with a list of fields",
-                self.at,
-            );
+            return item.fail(Code::YamlValidate, "Item has no mapping for key 'fields'", self.at);
         };
         match fields {
             OneOrMany::Many(list, at) => {
@@ -107,13 +103,6 @@ impl Exception {
             OneOrMany::One(_) => {
                 let wrong = match &self.comps {
                     None => None,
-                    Some(OneOrMany::One(op)) if !supported(op.as_str()) => {
-                        return item.fail(
-                            Code::Validate,
-                            format!("'{}' is not a supported comparison operator", op.as_str()),
-                            op.whole(),
-                        );
-                    }
                     Some(OneOrMany::One(op)) => (!list_operator(op.as_str())).then(|| op.whole()),
                     Some(OneOrMany::Many(_, at)) => Some(*at),
                 };
@@ -144,6 +133,11 @@ impl Exception {
         Ok(())
     }
 
+    /// The fields as written.
+    pub fn field_texts(&self) -> Vec<&Text> {
+        self.fields.as_ref().map(OneOrMany::texts).unwrap_or_default()
+    }
+
     /// The exception as condition text; nothing when it has no values.
     ///
     /// # Errors
@@ -160,7 +154,7 @@ impl Exception {
                 out.push(field);
                 out.push_str(" ");
                 match &self.comps {
-                    Some(OneOrMany::One(op)) => out.push(op),
+                    Some(OneOrMany::One(op)) => push_trimmed(&mut out, op),
                     _ => out.push_str("in"),
                 }
                 out.push_str(" (");
@@ -214,7 +208,7 @@ impl Exception {
         };
         let is_list = op.as_ref().is_some_and(|op| list_operator(op.as_str()));
         match &op {
-            Some(op) => out.push(op),
+            Some(op) => push_trimmed(out, op),
             None => out.push_str("="),
         }
         out.push_str(" ");
@@ -236,6 +230,12 @@ impl Exception {
             OneOrMany::One(value) => push_quoted(out, value),
         }
     }
+}
+
+fn push_trimmed(out: &mut Text, operator: &Text) {
+    let text = operator.as_str();
+    let start = text.len() - text.trim_start().len();
+    out.push(&operator.slice(start, start + text.trim().len()));
 }
 
 /// Values with a blank are quoted, unless they come with quotes of their own.
@@ -282,14 +282,12 @@ impl Collector {
                     _ => Vec::new(),
                 },
             };
-            if let Some(first) = exceptions.iter_mut().find(|e| e.name == exception.name) {
+            if exceptions.iter().any(|e| e.name == exception.name) {
                 let message = format!(
                     "Multiple definitions of exception '{}' in the same rule",
                     exception.name
                 );
-                *first = exception.clone();
                 self.report(item.diagnostic(Code::ExceptionNameNotUnique, message, exception.at));
-                continue;
             }
             exceptions.push(exception);
         }
@@ -300,7 +298,7 @@ impl Collector {
     pub(super) fn append_exceptions(&mut self, item: &Item<'_>, index: usize, new: Vec<Exception>) -> Read<()> {
         for exception in new {
             let at = exception.at;
-            match self.rules[index]
+            match self.definitions.rules[index]
                 .exceptions
                 .iter_mut()
                 .find(|e| e.name == exception.name)
@@ -346,7 +344,7 @@ impl Collector {
                         );
                     }
                     exception.check_new(item, self)?;
-                    self.rules[index].exceptions.push(exception);
+                    self.definitions.rules[index].exceptions.push(exception);
                 }
             }
         }

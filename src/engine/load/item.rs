@@ -79,11 +79,7 @@ impl<'a> Item<'a> {
                 self.fail(Code::YamlValidate, "Value must be non-empty", at)
             }
             Some(text) => Ok(Some(text.clone())),
-            None => self.fail(
-                Code::YamlValidate,
-                format!("Can't decode YAML scalar value for key '{key}'"),
-                value.at,
-            ),
+            None => self.fail(Code::YamlValidate, "Value is not a scalar value", value.at),
         }
     }
 
@@ -110,7 +106,9 @@ impl<'a> Item<'a> {
             return Ok(Some(Vec::new()));
         }
         let NodeKind::Sequence(items) = &value.kind else {
-            return self.fail(Code::YamlValidate, format!("Value of `{key}` must be a list"), value.at);
+            let help = format!("`{key}` takes a list, as in `{key}: [a, b]`");
+            let diagnostic = self.diagnostic(Code::YamlValidate, "Value is not a sequence", value.at);
+            return Err(Box::new(diagnostic.with_help(Some(help))));
         };
         items
             .iter()
@@ -134,7 +132,7 @@ impl<'a> Item<'a> {
         replaceable: &[&str],
     ) -> Read<Vec<(String, Change)>> {
         let append = self.flag("append")?.unwrap_or(false);
-        if let Some((key, _)) = self.node.entry("append") {
+        if let Some((key, _)) = self.node.entry("append").filter(|_| append) {
             let message = "'append' key is deprecated. Add an 'append' entry (e.g. 'condition: append') under 'override' instead.";
             collector.report(self.diagnostic(Code::DeprecatedItem, message, key.at));
         }
@@ -238,7 +236,7 @@ impl Collector {
             self.report(item.diagnostic(Code::InvalidListName, message, item.at()));
         }
         let visibility = self.next_change();
-        let existing = self.lists.iter_mut().find(|l| l.name == item.name);
+        let existing = self.definitions.lists.iter_mut().find(|l| l.name == item.name);
         match (existing, change) {
             (Some(list), Change::Append) => {
                 list.items.extend(items);
@@ -250,12 +248,12 @@ impl Collector {
             }
             (None, Change::Append) => {
                 let message = "List uses 'append' or 'override.items: append' but no list by that name already exists";
-                let help = did_you_mean(&item.name, self.lists.iter().map(|l| l.name.as_str()));
+                let help = did_you_mean(&item.name, self.definitions.lists.iter().map(|l| l.name.as_str()));
                 return Err(Box::new(
                     item.diagnostic(Code::Validate, message, item.at()).with_help(help),
                 ));
             }
-            (None, _) => self.lists.push(ListDef {
+            (None, _) => self.definitions.lists.push(ListDef {
                 name: item.name.clone(),
                 at: item.at(),
                 items,
@@ -283,7 +281,7 @@ impl Collector {
             self.report(item.diagnostic(Code::InvalidMacroName, message, item.at()));
         }
         let visibility = self.next_change();
-        let existing = self.macros.iter_mut().find(|m| m.name == item.name);
+        let existing = self.definitions.macros.iter_mut().find(|m| m.name == item.name);
         match (existing, change) {
             (Some(found), Change::Append) => {
                 found.condition.push_str(" ");
@@ -297,12 +295,12 @@ impl Collector {
             (None, Change::Append) => {
                 let message =
                     "Macro uses 'append' or 'override.condition: append' but no macro by that name already exists";
-                let help = did_you_mean(&item.name, self.macros.iter().map(|m| m.name.as_str()));
+                let help = did_you_mean(&item.name, self.definitions.macros.iter().map(|m| m.name.as_str()));
                 return Err(Box::new(
                     item.diagnostic(Code::Validate, message, item.at()).with_help(help),
                 ));
             }
-            (None, _) => self.macros.push(MacroDef {
+            (None, _) => self.definitions.macros.push(MacroDef {
                 name: item.name.clone(),
                 at: item.at(),
                 condition,

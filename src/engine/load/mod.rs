@@ -13,7 +13,7 @@ use super::yaml::{self, Node, NodeKind};
 use crate::event::{Priority, Source};
 
 pub use exception::Exception;
-pub use versions::{ENGINE_VERSION, PLUGINS, Plugin};
+pub use versions::{ENGINE_VERSION, PLUGINS, Plugin, Version};
 
 /// A list as written: its items may name other lists.
 #[derive(Clone, Debug)]
@@ -53,6 +53,10 @@ pub struct RuleDef {
     pub enabled: bool,
     pub warn_evttypes: bool,
     pub skip_if_unknown_filter: bool,
+    /// Read and kept for `describe`; nothing here writes captures.
+    pub capture: bool,
+    /// Milliseconds.
+    pub capture_duration: u32,
     /// What an on-call person checks and does; carried in the alert.
     pub runbook: Option<String>,
     /// Places where appended condition text begins, for the lint on precedence.
@@ -70,18 +74,33 @@ impl RuleDef {
     }
 }
 
-/// Everything that rule files define, and what is wrong with them.
-#[derive(Debug, Default)]
-pub struct Collector {
-    pub sources: SourceMap,
+/// Everything that rule files define.
+#[derive(Clone, Debug, Default)]
+pub struct Definitions {
     pub lists: Vec<ListDef>,
     pub macros: Vec<MacroDef>,
     pub rules: Vec<RuleDef>,
+}
+
+/// Reads rule files, and notes what is wrong with them.
+#[derive(Debug, Default)]
+pub struct Collector {
+    pub sources: SourceMap,
+    pub definitions: Definitions,
     pub diagnostics: Vec<Diagnostic>,
+    plugins: Vec<Plugin>,
     changes: usize,
 }
 
 impl Collector {
+    /// A collector that knows the plugins that count as loaded.
+    pub fn new(plugins: Vec<Plugin>) -> Collector {
+        Collector {
+            plugins,
+            ..Collector::default()
+        }
+    }
+
     /// Reads one file on top of those before it.
     pub fn add(&mut self, file: RuleFile) {
         let base = self.sources.add(file.clone());

@@ -67,15 +67,7 @@ impl Collector {
     /// Reads the keys that are not kept, so that a wrong type is an error all the same.
     fn check_types(&mut self, item: &Item<'_>) -> Read<()> {
         item.flag("capture")?;
-        if let Some(duration) = item.text("capture_duration")?
-            && duration.as_str().parse::<u32>().is_err()
-        {
-            return item.fail(
-                Code::YamlValidate,
-                "Can't decode YAML scalar value for key 'capture_duration'",
-                duration.whole(),
-            );
-        }
+        capture_duration(item)?;
         Ok(())
     }
 
@@ -84,7 +76,15 @@ impl Collector {
         let output = item.required("output")?;
         let desc = item.required("desc")?;
         let priority = priority(item, &item.required("priority")?)?;
-        let source = item.text("source")?;
+        let source = if item
+            .node
+            .get("source")
+            .is_some_and(|s| s.is_null() || s.scalar().is_some_and(Text::is_empty))
+        {
+            None
+        } else {
+            item.text("source")?
+        };
         let rule = RuleDef {
             name: item.name.clone(),
             at: item.at(),
@@ -99,6 +99,8 @@ impl Collector {
             enabled: item.flag("enabled")?.unwrap_or(true),
             warn_evttypes: item.flag("warn_evttypes")?.unwrap_or(true),
             skip_if_unknown_filter: item.flag("skip-if-unknown-filter")?.unwrap_or(false),
+            capture: item.flag("capture")?.unwrap_or(false),
+            capture_duration: capture_duration(item)?.unwrap_or(0),
             runbook: item.text("runbook")?.map(|t| t.as_str().trim().to_owned()),
             appended: Vec::new(),
         };
@@ -106,7 +108,7 @@ impl Collector {
             exception.check_new(item, self)?;
         }
         self.next_change();
-        match self.rules.iter_mut().find(|r| r.name == rule.name) {
+        match self.definitions.rules.iter_mut().find(|r| r.name == rule.name) {
             Some(old)
                 if old.known_source() != rule.known_source()
                     || old.known_source().is_none() && old.source != rule.source =>
@@ -122,17 +124,17 @@ impl Collector {
                 Ok(())
             }
             None => {
-                self.rules.push(rule);
+                self.definitions.rules.push(rule);
                 Ok(())
             }
         }
     }
 
     fn existing(&self, item: &Item<'_>, message: &str) -> Read<usize> {
-        match self.rules.iter().position(|r| r.name == item.name) {
+        match self.definitions.rules.iter().position(|r| r.name == item.name) {
             Some(index) => Ok(index),
             None => {
-                let help = did_you_mean(&item.name, self.rules.iter().map(|r| r.name.as_str()));
+                let help = did_you_mean(&item.name, self.definitions.rules.iter().map(|r| r.name.as_str()));
                 Err(Box::new(
                     item.diagnostic(Code::Validate, message, item.at()).with_help(help),
                 ))
@@ -141,12 +143,16 @@ impl Collector {
     }
 
     fn same_source(&self, item: &Item<'_>, index: usize) -> Read<()> {
-        match item.node.get("source").and_then(Node::scalar) {
-            Some(source) if !source.is_empty() && source.as_str() != effective_source(&self.rules[index]) => item.fail(
-                Code::Validate,
-                "Rule has been re-defined with a different source",
-                source.whole(),
-            ),
+        match item.node.get("source").filter(|s| !s.is_null()).and_then(Node::scalar) {
+            Some(source)
+                if !source.is_empty() && source.as_str() != effective_source(&self.definitions.rules[index]) =>
+            {
+                item.fail(
+                    Code::Validate,
+                    "Rule has been re-defined with a different source",
+                    source.whole(),
+                )
+            }
             _ => Ok(()),
         }
     }
@@ -169,8 +175,8 @@ impl Collector {
         }
         self.next_change();
         if let Some(condition) = condition {
-            append_text(&mut self.rules[index].condition, &condition);
-            self.rules[index].appended.push(condition.whole());
+            append_text(&mut self.definitions.rules[index].condition, &condition);
+            self.definitions.rules[index].appended.push(condition.whole());
         }
         self.append_exceptions(item, index, exceptions)
     }
@@ -190,7 +196,7 @@ impl Collector {
             match key.as_str() {
                 "condition" => {
                     let text = item.required(key)?;
-                    let rule = &mut self.rules[index];
+                    let rule = &mut self.definitions.rules[index];
                     if append {
                         rule.appended.push(text.whole());
                         append_text(&mut rule.condition, &text);
@@ -202,14 +208,14 @@ impl Collector {
                 "output" => {
                     let text = trimmed(&item.required(key)?);
                     if append {
-                        append_text(&mut self.rules[index].output, &text);
+                        append_text(&mut self.definitions.rules[index].output, &text);
                     } else {
-                        self.rules[index].output = text;
+                        self.definitions.rules[index].output = text;
                     }
                 }
                 "desc" => {
                     let text = item.required(key)?;
-                    let rule = &mut self.rules[index];
+                    let rule = &mut self.definitions.rules[index];
                     rule.desc = if append {
                         format!("{} {}", rule.desc, text.as_str())
                     } else {
@@ -219,9 +225,9 @@ impl Collector {
                 "tags" => {
                     let new = tags(item)?.unwrap_or_default();
                     if !append {
-                        self.rules[index].tags.clear();
+                        self.definitions.rules[index].tags.clear();
                     }
-                    self.rules[index].tags.extend(new);
+                    self.definitions.rules[index].tags.extend(new);
                 }
                 "exceptions" => {
                     let new = self.exceptions(item)?;
@@ -231,15 +237,22 @@ impl Collector {
                         for exception in &new {
                             exception.check_new(item, self)?;
                         }
-                        self.rules[index].exceptions = new;
+                        self.definitions.rules[index].exceptions = new;
                     }
                 }
-                "priority" => self.rules[index].priority = priority(item, &item.required(key)?)?,
-                "enabled" => self.rules[index].enabled = item.flag(key)?.unwrap_or(true),
-                "warn_evttypes" => self.rules[index].warn_evttypes = item.flag(key)?.unwrap_or(true),
-                "skip-if-unknown-filter" => self.rules[index].skip_if_unknown_filter = item.flag(key)?.unwrap_or(false),
-                "runbook" => self.rules[index].runbook = item.text(key)?.map(|t| t.as_str().trim().to_owned()),
-                // Captures are read and not kept: nothing here writes them.
+                "priority" => self.definitions.rules[index].priority = priority(item, &item.required(key)?)?,
+                "enabled" => self.definitions.rules[index].enabled = item.flag(key)?.unwrap_or(true),
+                "warn_evttypes" => self.definitions.rules[index].warn_evttypes = item.flag(key)?.unwrap_or(true),
+                "skip-if-unknown-filter" => {
+                    self.definitions.rules[index].skip_if_unknown_filter = item.flag(key)?.unwrap_or(false)
+                }
+                "runbook" => {
+                    self.definitions.rules[index].runbook = item.text(key)?.map(|t| t.as_str().trim().to_owned())
+                }
+                "capture" => self.definitions.rules[index].capture = item.flag(key)?.unwrap_or(false),
+                "capture_duration" => {
+                    self.definitions.rules[index].capture_duration = capture_duration(item)?.unwrap_or(0);
+                }
                 _ => {}
             }
         }
@@ -249,14 +262,31 @@ impl Collector {
     /// `- rule: name` with nothing but `enabled`.
     fn toggle_rule(&mut self, item: &Item<'_>) -> Read<()> {
         let Some(enabled) = item.flag("enabled")? else {
-            return item.fail(Code::YamlValidate, "Item has no mapping for key 'condition'", item.at());
+            let help = "a rule has at least `condition`, `output`, `desc` and `priority`";
+            let diagnostic = item.diagnostic(Code::YamlValidate, "Item has no mapping for key 'enabled'", item.at());
+            return Err(Box::new(diagnostic.with_help(Some(help.to_owned()))));
         };
         let message = "The standalone 'enabled' key usage is deprecated. The correct approach requires also a 'replace' entry under the 'override' key (i.e. 'enabled: replace').";
         let at = item.node.entry("enabled").map_or(item.at(), |(key, _)| key.at);
         self.report(item.diagnostic(Code::DeprecatedItem, message, at));
         let index = self.existing(item, "Rule has 'enabled' key but no rule by that name already exists")?;
-        self.rules[index].enabled = enabled;
+        self.definitions.rules[index].enabled = enabled;
         Ok(())
+    }
+}
+
+/// Milliseconds.
+fn capture_duration(item: &Item<'_>) -> Read<Option<u32>> {
+    let Some(text) = item.text("capture_duration")? else {
+        return Ok(None);
+    };
+    match text.as_str().parse() {
+        Ok(duration) => Ok(Some(duration)),
+        Err(_) => item.fail(
+            Code::YamlValidate,
+            "Can't decode YAML scalar value for key 'capture_duration'",
+            text.whole(),
+        ),
     }
 }
 

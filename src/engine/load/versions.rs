@@ -1,5 +1,7 @@
 //! What rule files may require: an engine version, and plugin versions that Saker provides itself.
 
+use std::borrow::Cow;
+
 use super::{Code, Collector, Read, fail};
 use crate::engine::diagnostic::Diagnostic;
 use crate::engine::yaml::{Node, NodeKind};
@@ -33,24 +35,24 @@ impl std::fmt::Display for Version {
 }
 
 /// A plugin whose work is done here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plugin {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub version: Version,
 }
 
 /// The plugins that count as loaded, at the versions whose fields we have.
 pub const PLUGINS: &[Plugin] = &[
     Plugin {
-        name: "k8saudit",
+        name: Cow::Borrowed("k8saudit"),
         version: Version(0, 18, 0),
     },
     Plugin {
-        name: "json",
+        name: Cow::Borrowed("json"),
         version: Version(0, 7, 4),
     },
     Plugin {
-        name: "container",
+        name: Cow::Borrowed("container"),
         version: Version(0, 7, 1),
     },
 ];
@@ -82,7 +84,7 @@ impl Collector {
                 continue;
             };
             for node in items.iter().filter_map(|item| item.get("required_plugin_versions")) {
-                if let Err(diagnostic) = plugins(node, PLUGINS) {
+                if let Err(diagnostic) = plugins(node, &self.plugins) {
                     self.report(*diagnostic);
                 }
             }
@@ -112,9 +114,17 @@ fn plugins(node: &Node, provided: &[Plugin]) -> Read<()> {
                 wanted.push(read(node)?);
             }
         }
-        let met = wanted
-            .iter()
-            .any(|(name, version)| provided.iter().any(|p| p.name == name && p.version.satisfies(*version)));
+        for (i, (name, _)) in wanted.iter().enumerate() {
+            if wanted[..i].iter().any(|(earlier, _)| earlier == name) {
+                let message = format!("Plugin '{name}' stands more than once among the alternatives of a requirement");
+                return fail(Code::Validate, message, requirement.at);
+            }
+        }
+        let met = wanted.iter().any(|(name, version)| {
+            provided
+                .iter()
+                .any(|p| p.name == *name && p.version.satisfies(*version))
+        });
         if !met {
             let list: Vec<String> = wanted
                 .iter()
@@ -148,10 +158,13 @@ fn read(node: &Node) -> Read<(String, Version)> {
     };
     match Version::parse(&version) {
         Some(version) => Ok((name, version)),
-        None => fail(
-            Code::YamlValidate,
-            format!("Unable to parse plugin version '{version}'. Expected \"x.y.z\" semver format."),
-            at,
-        ),
+        None => Err(Box::new(
+            Diagnostic::new(
+                Code::Validate,
+                format!("Invalid required version '{version}' for plugin '{name}'"),
+                at,
+            )
+            .with_help(Some("a version has three numbers, as in `0.18.0`".to_owned())),
+        )),
     }
 }

@@ -1,0 +1,39 @@
+//! Upstream's own rule files, loaded together as a user would.
+
+use std::collections::BTreeMap;
+
+use crate::loader::load_all;
+
+/// The warnings of upstream's files by code and message; docs/compatibility.md explains each.
+const WARNINGS: &[(&str, usize)] = &[];
+
+#[test]
+fn upstream_rule_files_load_together() {
+    let dir = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/upstream_rules");
+    let files = [
+        "falco_rules.yaml",
+        "falco-incubating_rules.yaml",
+        "falco-sandbox_rules.yaml",
+        "k8s_audit_rules.yaml",
+    ];
+    let texts: Option<Vec<String>> = files
+        .iter()
+        .map(|f| std::fs::read_to_string(dir.join(f)).ok())
+        .collect();
+    let Some(texts) = texts else {
+        println!("upstream's rule files SKIPPED: they are not in {}", dir.display());
+        return;
+    };
+    let loaded = load_all(texts);
+    let mut codes: BTreeMap<&str, usize> = BTreeMap::new();
+    for diagnostic in &loaded.diagnostics {
+        *codes.entry(diagnostic.code.name()).or_default() += 1;
+        if !WARNINGS.iter().any(|(code, _)| *code == diagnostic.code.name()) {
+            println!("{}", diagnostic.render(&loaded.sources));
+        }
+    }
+    assert_eq!(codes.into_iter().collect::<Vec<_>>(), WARNINGS);
+    assert!(loaded.skipped.is_empty());
+    let rules = loaded.rules.expect("no error, so a rule set");
+    assert!(rules.rules().count() > 90, "{}", rules.rules().count());
+}
