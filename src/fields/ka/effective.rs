@@ -202,7 +202,7 @@ struct Pod<'a> {
 impl<'a> Pod<'a> {
     fn containers(self, found: &mut dyn FnMut(Object<'a>)) {
         for list in Containers::ALL {
-            if self.ephemeral && list != Containers::EphemeralContainers {
+            if self.ephemeral && list != Containers::Ephemeral {
                 continue;
             }
             self.spec
