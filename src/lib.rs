@@ -8,6 +8,7 @@
 //! - [`engine`]: the Falco rules language, from text to evaluation;
 //! - [`alert`]: what a match becomes;
 //! - [`outputs`]: where alerts go;
+//! - [`ruletest`]: rules with unit tests;
 //! - [`replay`]: recorded events through the same engine;
 //! - [`config`], [`app`], [`cli`]: saker.yaml, the composition root, the command line;
 //! - [`web`], [`metrics`]: health and metrics;
@@ -31,6 +32,7 @@ pub mod metrics;
 pub mod outputs;
 pub mod replay;
 pub mod rulefiles;
+pub mod ruletest;
 pub mod sources;
 pub mod watch;
 pub mod web;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::alert::{Renderer, identity};
-use crate::engine::{Evaluator, RuleSet};
+use crate::engine::{Evaluator, Rule, RuleSet};
 use crate::event::audit::Tapes;
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
@@ -56,6 +56,29 @@ impl Replay {
         if read.is_err() && !text.trim_ascii().is_empty() {
             self.bad += 1;
         }
+    }
+
+    /// Shows `look` what every event does to every rule; see [`Evaluator::inspect`].
+    pub fn inspect(&mut self, text: &[u8], mut look: impl FnMut(&Rule, &[bool], bool)) {
+        let Replay {
+            rules,
+            evaluator,
+            tapes,
+            host,
+            ..
+        } = self;
+        // What cannot be read has been counted when it was evaluated.
+        let _ = decode::lines(text, |item| {
+            let Ok(event) = item else { return };
+            tapes.begin();
+            let mut view = AuditView {
+                event: &event,
+                tapes,
+                first: event.time,
+                host,
+            };
+            evaluator.inspect(rules, Source::K8sAudit, &mut view, &mut look);
+        });
     }
 
     fn item(&mut self, item: Item<'_>, cluster: Option<&str>) {

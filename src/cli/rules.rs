@@ -10,7 +10,7 @@ use super::{fail, print};
 use crate::config::RulesConfig;
 use crate::engine::Loaded;
 use crate::event::Source;
-use crate::rulefiles;
+use crate::{rulefiles, ruletest};
 
 #[derive(Debug, Args)]
 pub struct RulesArgs {
@@ -25,6 +25,36 @@ enum RulesCommand {
     Check(Which),
     /// List rules in the order in which they are evaluated
     List(Which),
+    /// Run rule tests: events that must raise alerts, and events that must not
+    #[command(after_help = TEST_HELP)]
+    Test(TestArgs),
+}
+
+const TEST_HELP: &str = "\
+Examples:
+  saker rules test rules/
+  saker rules test rules/k8s_audit/tests/exec.test.yaml
+  saker rules test --format junit rules/ > report.xml
+
+The exit code is 1 when a test fails, and with --strict also when a rule lacks a firing or a quiet test.";
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// Test files (*.test.yaml), or folders that are searched for them
+    #[arg(default_value = "rules")]
+    paths: Vec<PathBuf>,
+    #[arg(long, value_enum, default_value = "text")]
+    format: TestFormat,
+    /// A rule without a firing and a quiet test is a failure
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TestFormat {
+    Text,
+    Json,
+    Junit,
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +68,7 @@ pub fn run(args: RulesArgs) -> ExitCode {
     match args.command {
         RulesCommand::Check(which) => check(&which),
         RulesCommand::List(which) => list(&which),
+        RulesCommand::Test(args) => test(&args),
     }
 }
 
@@ -72,6 +103,25 @@ fn check(which: &Which) -> ExitCode {
     let code =
         print(format!("{files} files: {rules} rules, {errors} errors, {warnings} warnings{skipped}\n").as_bytes());
     if errors > 0 { ExitCode::FAILURE } else { code }
+}
+
+fn test(args: &TestArgs) -> ExitCode {
+    let report = match ruletest::run::find(&args.paths).and_then(|files| ruletest::run(&files)) {
+        Ok(report) => report,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let text = match args.format {
+        TestFormat::Text => ruletest::report::text(&report),
+        TestFormat::Json => ruletest::report::json(&report),
+        TestFormat::Junit => ruletest::report::junit(&report),
+    };
+    let code = print(text.as_bytes());
+    let uncovered = args.strict && report.uncovered().next().is_some();
+    if report.failed() > 0 || uncovered {
+        ExitCode::FAILURE
+    } else {
+        code
+    }
 }
 
 fn list(which: &Which) -> ExitCode {

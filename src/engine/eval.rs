@@ -81,6 +81,36 @@ impl Evaluator {
     }
 }
 
+impl Evaluator {
+    /// Decides every rule's conjuncts for one event, whatever the index says, and calls `look` with them and with
+    /// whether the index would have let the rule through. For rule tests; needs rules compiled with `explain`.
+    pub fn inspect<V: View>(
+        &mut self,
+        rules: &RuleSet,
+        source: Source,
+        view: &mut V,
+        mut look: impl FnMut(&Rule, &[bool], bool),
+    ) {
+        let program = rules.program(source);
+        self.begin(program);
+        let mut candidates = Vec::new();
+        let mut run = Run {
+            program,
+            view,
+            state: self,
+        };
+        program.index.candidates(&mut run, &mut candidates);
+        for (i, rule) in program.rules.iter().enumerate() {
+            let truths: Vec<bool> = rule.conjuncts.iter().map(|(_, node)| run.node(*node)).collect();
+            look(
+                rule,
+                &truths,
+                candidates.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1),
+            );
+        }
+    }
+}
+
 /// One event under evaluation.
 pub struct Run<'a, V> {
     pub program: &'a Program,

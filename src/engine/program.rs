@@ -61,6 +61,8 @@ pub struct Rule {
     /// The condition with macros and lists expanded, in canonical form.
     pub condition: String,
     pub node: NodeId,
+    /// The parts that must all hold, as text and node; only where [`Options::explain`](super::Options) asks for them.
+    pub conjuncts: Vec<(String, NodeId)>,
     pub output: Output,
 }
 

@@ -7,10 +7,11 @@ mod output;
 
 use std::collections::BTreeMap;
 
+use super::ast::{Expr, ExprKind};
 use super::diagnostic::{Code, Context, Diagnostic};
 use super::index::Index;
 use super::load::{Collector, RuleDef};
-use super::program::{Program, Rule, RuleSet};
+use super::program::{NodeId, Program, Rule, RuleSet};
 use super::source::{At, RuleFile, SourceMap};
 use crate::config::{AppendOutput, Matching, SelectBy, Selection, UserField};
 use crate::event::{Priority, Source};
@@ -30,6 +31,8 @@ pub struct Options {
     pub append_output: Vec<AppendOutput>,
     pub static_fields: BTreeMap<String, String>,
     pub fields: Vec<UserField>,
+    /// Keep each rule's conjuncts, for tests and explanations.
+    pub explain: bool,
 }
 
 impl Default for Options {
@@ -42,6 +45,7 @@ impl Default for Options {
             append_output: Vec::new(),
             static_fields: BTreeMap::new(),
             fields: Vec::new(),
+            explain: false,
         }
     }
 }
@@ -184,6 +188,11 @@ impl Compiler<'_> {
             if failed || rule.priority > self.options.priority || !self.enabled(rule) {
                 continue;
             }
+            let conjuncts = if self.options.explain {
+                conjuncts(&expr, catalog, builder)
+            } else {
+                Vec::new()
+            };
             rules.push(Rule {
                 name: rule.name.as_str().into(),
                 source,
@@ -193,6 +202,7 @@ impl Compiler<'_> {
                 runbook: rule.runbook.clone(),
                 condition: expr.to_string(),
                 node,
+                conjuncts,
                 output,
             });
         }
@@ -238,6 +248,18 @@ impl Compiler<'_> {
                 Selection::Disable(by) if names(by) => false,
                 _ => enabled,
             })
+    }
+}
+
+/// The parts of a condition that must all hold, as text and node.
+fn conjuncts(expr: &Expr, catalog: &Catalog, builder: &mut Builder) -> Vec<(String, NodeId)> {
+    match &expr.kind {
+        ExprKind::And(children) => children.iter().flat_map(|c| conjuncts(c, catalog, builder)).collect(),
+        // What is wrong has been said of the whole condition.
+        _ => vec![(
+            expr.to_string(),
+            check::condition(expr, catalog, builder, &mut Vec::new()),
+        )],
     }
 }
 
