@@ -20,7 +20,8 @@ use crate::config::{AppendOutput, Matching, SelectBy, Selection, UserField};
 use crate::event::{Priority, Source};
 use crate::fields::{Catalog, UserFieldError};
 
-pub(super) use build::Builder;
+use build::Builder;
+pub(super) use build::conjuncts as conjunct_nodes;
 
 /// How rules are loaded.
 #[derive(Clone, Debug)]
@@ -259,7 +260,8 @@ impl Compiler<'_> {
         }
         expansion.finish(&mut self.diagnostics);
         for (source, builder, rules) in builders {
-            let (slots, nodes) = builder.finish();
+            let conditions: Vec<NodeId> = rules.iter().map(|r| r.node).collect();
+            let (slots, nodes) = builder.finish(&conditions);
             let index = Index::build(&slots, &nodes, &rules);
             out.rules.set(
                 source,
