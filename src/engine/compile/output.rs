@@ -12,6 +12,9 @@ use crate::engine::source::{At, Text};
 use crate::event::Source;
 use crate::fields::{Catalog, Extractor, Type, evt};
 
+/// What `suggested_output` appends for processes: where they run.
+const SUGGESTED: &str = "container_id=%container.id container_name=%container.name container_image_repository=%container.image.repository container_image_tag=%container.image.tag k8s_pod_name=%k8s.pod.name k8s_ns_name=%k8s.ns.name";
+
 /// Compiles a rule's output with what the configuration appends to it.
 pub fn compile(
     rule: &RuleDef,
@@ -29,6 +32,9 @@ pub fn compile(
         fields: Vec::new(),
     };
     for append in options.append_output.iter().filter(|a| applies(a, rule, source)) {
+        if append.suggested_output && matches!(source, Source::Syscall | Source::K8sExec) {
+            text.push(&Text::pinned(&format!(" {SUGGESTED}"), rule.at.start));
+        }
         if let Some(extra) = &append.extra_output {
             text.push(&Text::pinned(&format!(" {extra}"), rule.at.start));
         }

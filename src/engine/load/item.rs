@@ -207,7 +207,7 @@ impl<'a> Item<'a> {
                 collector.report(self.diagnostic(Code::UnknownKey, message, key.at).with_help(help));
             } else if seen.contains(&name) {
                 let message = format!("Key '{name}' is given twice. The first one counts.");
-                collector.report(self.diagnostic(Code::UnknownKey, message, key.at));
+                collector.report(self.diagnostic(Code::DuplicateKey, message, key.at));
             }
             seen.push(name);
         }
