@@ -110,6 +110,7 @@ pub fn load(config: &RulesConfig, fields: &[UserField], sources: Vec<Source>) ->
         append_output: config.append_output.clone(),
         static_fields: config.static_fields.clone(),
         fields: fields.to_vec(),
+        unused_of_all: true,
         explain: false,
     };
     engine::load(files, &options).map_err(RuleFilesError::Fields)

@@ -17,7 +17,7 @@ pub fn text(report: &Report) -> String {
         out += &format!("rule `{rule}` lacks {missing}\n");
     }
     for (rule, conjunct) in report.undecided() {
-        out += &format!("rule `{rule}`: no test decides `{conjunct}`\n");
+        out += &format!("rule `{rule}`: no test decides `{}`\n", shortened(conjunct));
     }
     let failed = report.failed();
     out + &format!(
@@ -26,6 +26,15 @@ pub fn text(report: &Report) -> String {
         report.outcomes.len() - failed,
         report.coverage.len()
     )
+}
+
+/// Expanded lists make conjuncts long; their beginning says which one is meant.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 100;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// For programs.

@@ -26,7 +26,7 @@ struct Deviation {
     alerts: [usize; 2],
 }
 
-const DEVIATIONS: &[Deviation] = &include!("deviations.rs");
+const DEVIATIONS: &[Deviation] = &include!("deviations.in");
 
 pub fn run(report: &mut Report) {
     let name = |v: &Value| text(v, "name").to_owned();

@@ -34,6 +34,8 @@ pub struct Options {
     pub append_output: Vec<AppendOutput>,
     pub static_fields: BTreeMap<String, String>,
     pub fields: Vec<UserField>,
+    /// Tell unused lists and macros of the whole set, and not of each file with those before it, as upstream does.
+    pub unused_of_all: bool,
     /// Keep each rule's conjuncts, for tests and explanations.
     pub explain: bool,
 }
@@ -48,6 +50,7 @@ impl Default for Options {
             append_output: Vec::new(),
             static_fields: BTreeMap::new(),
             fields: Vec::new(),
+            unused_of_all: false,
             explain: false,
         }
     }
@@ -124,12 +127,11 @@ pub fn load_in(files: Vec<RuleFile>, options: &Options, environment: &Environmen
         };
         let result = compiler.compile(&collector);
         let last = i + 1 == count;
-        // What a file defines may be used by one that follows.
         let unused = |d: &Diagnostic| matches!(d.code, Code::UnusedMacro | Code::UnusedList);
         compiler
             .diagnostics
             .into_iter()
-            .filter(|d| last || !unused(d))
+            .filter(|d| last || !options.unused_of_all || !unused(d))
             .for_each(|d| collector.report(d));
         if last {
             compiled = Some(result);

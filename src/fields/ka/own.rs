@@ -41,7 +41,7 @@ pub fn rows() -> Vec<Field> {
         computed(
             "ka.uri.path",
             Request(Fact::UriPath),
-            "the request URI without its query, as it was sent",
+            "the path of the request URI, decoded, without the query",
         ),
         computed(
             "ka.object.name",

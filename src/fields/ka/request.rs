@@ -3,7 +3,7 @@
 use super::computed::{constant, with_uri};
 use super::object::object;
 use crate::event::audit::{AuditEvent, Member, Tapes};
-use crate::fields::uri::{key_is, pairs};
+use crate::fields::uri::{decode, key_is, pairs};
 use crate::fields::{Scratch, Value};
 
 /// What is computed.
@@ -37,7 +37,15 @@ pub fn extract(fact: Fact, event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &
         ),
         Fact::UriPath => with_uri(event, scratch, |uri, scratch| {
             let end = memchr::memchr2(b'?', b'#', uri).unwrap_or(uri.len());
-            Value::Text(scratch.text(|out| out.extend_from_slice(&uri[..end])))
+            Value::Text(scratch.text(|out| {
+                // In a path `+` is no blank.
+                for (i, part) in uri[..end].split(|&b| b == b'+').enumerate() {
+                    if i > 0 {
+                        out.push(b'+');
+                    }
+                    decode(part, out);
+                }
+            }))
         }),
         Fact::ObjectName => object_name(event, tapes, scratch),
         Fact::DryRun => {

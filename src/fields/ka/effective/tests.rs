@@ -231,7 +231,7 @@ fn facts_of_the_request() {
     for (fact, event, want) in [
         (Peer, r#"{"sourceIPs":["203.0.113.7","127.0.0.1"]}"#, "127.0.0.1"),
         (Peer, r#"{"sourceIPs":[]}"#, "-"),
-        (UriPath, r#"{"requestURI":"/a/b?c=/d"}"#, "/a/b"),
+        (UriPath, r#"{"requestURI":"/a%2fb+c/%65xec?c=/d"}"#, "/a/b+c/exec"),
         (
             ObjectName,
             r#"{"objectRef":{"name":"a"},"responseObject":{"metadata":{"name":"b"}}}"#,
