@@ -6,6 +6,7 @@ mod constant;
 mod evttypes;
 mod expand;
 mod output;
+mod warn;
 
 use std::collections::BTreeMap;
 

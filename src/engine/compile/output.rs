@@ -1,6 +1,7 @@
 //! Output strings to pieces and keys.
 
 use super::build::Builder;
+use super::warn::warn_retired;
 use super::{Options, check};
 use crate::config::{AppendOutput, ExtraField};
 use crate::engine::ast::{Operand, OperandKind, Transformer, TransformerArgument};
@@ -152,7 +153,7 @@ impl OutputCompiler<'_> {
             }
             match self.field(text, start) {
                 Ok((end, key, printed)) => {
-                    check::warn_retired(&text[start..end], format.at(percent, end), self.found);
+                    warn_retired(&text[start..end], format.at(percent, end), self.found);
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
                     }
