@@ -100,7 +100,7 @@ impl Index {
         let place_of = |slot: SlotId| slots.get(slot as usize).and_then(place);
         let here = |dimension: &Dimension| {
             let wanted = place_of(dimension.slot)?;
-            let required = require(nodes, rule, &|slot| place_of(slot).is_some_and(|p| p == wanted))?;
+            let required = require(nodes, rule, &|slot: SlotId| place_of(slot).is_some_and(|p| p == wanted))?;
             let text = |value: Box<[u8]>| String::from_utf8_lossy(&value).into_owned();
             Some((dimension.slot, required.into_iter().map(|v| v.map(text)).collect()))
         };

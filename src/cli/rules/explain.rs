@@ -98,9 +98,7 @@ fn explain(args: &ExplainArgs, loaded: &Loaded) -> Result<Option<String>, String
             .iter()
             .any(|r| r.name == *rule.name && r.enabled),
         place: place(loaded, &rule.name),
-        condition: expr
-            .as_ref()
-            .map_or_else(|| vec![rule.condition.clone()], |expr| lines(expr)),
+        condition: expr.as_ref().map_or_else(|| vec![rule.condition.clone()], lines),
         fields: expr.as_ref().map(fields).unwrap_or_default(),
         output_fields: rule.output.fields.iter().map(|f| f.key.as_str()).collect(),
         keys: required
