@@ -1,5 +1,10 @@
 //! The structure of the repository: import arrows, module docs, generated documentation.
 
+#[path = "diagnostics/documentation.rs"]
+mod documentation;
+#[path = "diagnostics/golden.rs"]
+mod golden;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +117,7 @@ fn generated_documentation_is_fresh() {
     for (file, text) in [
         ("docs/fields.md", saker::cli::fields::documentation()),
         ("docs/metrics.md", saker::metrics::documentation()),
+        ("docs/diagnostics.md", documentation::documentation()),
     ] {
         let path = root().join(file);
         if std::env::var_os("UPDATE_DOCS").is_some() {

@@ -1,6 +1,6 @@
 //! Errors and warnings of rule files, as values: a stable code, a place, a message, and help.
 
-use super::source::{At, SourceMap};
+use super::source::{At, Location, SourceMap};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,6 @@ codes! {
     CompileCondition = Error "LOAD_ERR_COMPILE_CONDITION", "Error compiling condition";
     CompileOutput = Error "LOAD_ERR_COMPILE_OUTPUT", "Error compiling output";
     Validate = Error "LOAD_ERR_VALIDATE", "Error validating rule/macro/list/exception objects";
-    Extension = Error "LOAD_ERR_EXTENSION", "Error in extension item";
     UnknownSource = Warning "LOAD_UNKNOWN_SOURCE", "Unknown event source";
     UnsafeNaCheck = Warning "LOAD_UNSAFE_NA_CHECK", "Unsafe <NA> comparison in condition";
     NoEvttype = Warning "LOAD_NO_EVTTYPE", "Condition has no event-type restriction";
@@ -49,7 +48,6 @@ codes! {
     UnusedList = Warning "LOAD_UNUSED_LIST", "Unused list";
     UnknownItem = Warning "LOAD_UNKNOWN_ITEM", "Unknown rules file item";
     DeprecatedItem = Warning "LOAD_DEPRECATED_ITEM", "Used deprecated item";
-    WarningExtension = Warning "LOAD_WARNING_EXTENSION", "Warning in extension item";
     AppendNoValues = Warning "LOAD_APPEND_NO_VALUES", "Overriding/appending with no values";
     ExceptionNameNotUnique = Warning "LOAD_EXCEPTION_NAME_NOT_UNIQUE", "Multiple exceptions defined with the same name";
     InvalidMacroName = Warning "LOAD_INVALID_MACRO_NAME", "Invalid macro name";
@@ -104,9 +102,9 @@ impl Diagnostic {
     pub fn render(&self, sources: &SourceMap) -> String {
         let word = if self.is_error() { "error" } else { "warning" };
         let Some(place) = sources.locate(self.at.start) else {
-            return format!("{word}[{}]: {}\n", self.code.name(), self.message);
+            return format!("{word}[{}]: {}\n", self.code.name(), printable(&self.message));
         };
-        let width = self.underline_width(sources, &place);
+        let width = self.width(sources, &place);
         let gutter = " ".repeat(place.line.to_string().len());
         // Tabs of the source are kept in front of the underline, so that it stands under its text.
         let lead: String = place
@@ -115,7 +113,12 @@ impl Diagnostic {
             .map(|c| if c == '\t' { '\t' } else { ' ' })
             .collect();
         let mut out = format!("{word}[{}]: {}\n", self.code.name(), printable(&self.message));
-        out += &format!("{gutter}--> {}:{}:{}\n", place.file, place.line, place.column);
+        out += &format!(
+            "{gutter}--> {}:{}:{}\n",
+            printable(place.file),
+            place.line,
+            place.column
+        );
         out += &format!("{gutter} |\n{} | {}\n", place.line, printable(place.text));
         out += &format!("{gutter} | {lead}{}\n", "^".repeat(width));
         if let Some(help) = &self.help {
@@ -124,7 +127,8 @@ impl Diagnostic {
         out
     }
 
-    fn underline_width(&self, sources: &SourceMap, place: &super::source::Location<'_>) -> usize {
+    /// How many characters of the place's line are meant, at least one.
+    pub fn width(&self, sources: &SourceMap, place: &Location<'_>) -> usize {
         let text = sources.slice(self.at);
         let line = text.lines().next().unwrap_or_default().trim_end();
         let rest = place.text.chars().count().saturating_sub(place.column - 1);
@@ -133,7 +137,7 @@ impl Diagnostic {
 }
 
 /// Rule text on a terminal: control characters other than tab become visible.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\t' {

@@ -107,9 +107,17 @@ impl Index {
         true
     }
 
-    /// The slots of the dimensions, for `rules explain`.
-    pub fn slots(&self) -> impl Iterator<Item = SlotId> {
-        self.dimensions.iter().map(|d| d.slot)
+    /// What each dimension requires of a rule, for `rules explain`: the dimension's slot and the values, where `None`
+    /// stands for absence. Dimensions in which any value will do are left out.
+    pub fn required(&self, slots: &[Slot], nodes: &[Node], rule: NodeId) -> Vec<(SlotId, Vec<Option<String>>)> {
+        let place_of = |slot: SlotId| slots.get(slot as usize).and_then(place);
+        let here = |dimension: &Dimension| {
+            let wanted = place_of(dimension.slot)?;
+            let required = require(nodes, rule, &|slot: SlotId| place_of(slot).is_some_and(|p| p == wanted))?;
+            let text = |value: Box<[u8]>| String::from_utf8_lossy(&value).into_owned();
+            Some((dimension.slot, required.into_iter().map(|v| v.map(text)).collect()))
+        };
+        self.dimensions.iter().filter_map(here).collect()
     }
 }
 

@@ -23,6 +23,16 @@ pub enum Slot {
     },
 }
 
+impl Slot {
+    /// How a field is found; nothing for what a transformer makes.
+    pub fn field(&self) -> Option<&Extractor> {
+        match self {
+            Slot::Field(extractor) => Some(extractor),
+            Slot::Transformed { .. } => None,
+        }
+    }
+}
+
 /// What a transformer works on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Argument {

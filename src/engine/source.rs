@@ -88,11 +88,19 @@ impl SourceMap {
     }
 }
 
+const fn one(pos: Pos) -> At {
+    At {
+        start: pos,
+        end: pos + 1,
+    }
+}
+
 /// Text whose bytes each know their position.
 #[derive(Clone, Debug, Default)]
 pub struct Text {
     text: String,
-    at: Vec<Pos>,
+    /// What each byte stands for: itself, or, where a list was expanded, the list's whole name.
+    at: Vec<At>,
     /// Position after the last byte, for errors at the end.
     end: Pos,
 }
@@ -102,7 +110,7 @@ impl Text {
     pub fn linear(text: &str, start: Pos) -> Text {
         Text {
             text: text.to_owned(),
-            at: (start..start + text.len() as Pos).collect(),
+            at: (start..start + text.len() as Pos).map(one).collect(),
             end: start + text.len() as Pos,
         }
     }
@@ -111,15 +119,28 @@ impl Text {
     pub fn pinned(text: &str, pos: Pos) -> Text {
         Text {
             text: text.to_owned(),
-            at: vec![pos; text.len()],
+            at: vec![one(pos); text.len()],
             end: pos,
+        }
+    }
+
+    /// Text that all stands for a word written elsewhere, as a list's items stand for its name.
+    pub fn standing_for(text: &str, place: At) -> Text {
+        Text {
+            text: text.to_owned(),
+            at: vec![place; text.len()],
+            end: place.end,
         }
     }
 
     /// Text with a position for each byte.
     pub fn mapped(text: String, at: Vec<Pos>, end: Pos) -> Text {
         debug_assert_eq!(text.len(), at.len());
-        Text { text, at, end }
+        Text {
+            text,
+            at: at.into_iter().map(one).collect(),
+            end,
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -138,7 +159,7 @@ impl Text {
 
     /// Appends text that was put there by the language, at the position of what came before it.
     pub fn push_str(&mut self, text: &str) {
-        let pos = self.at.last().copied().unwrap_or(self.end);
+        let pos = self.at.last().copied().unwrap_or(one(self.end));
         self.text.push_str(text);
         self.at.resize(self.text.len(), pos);
     }
@@ -148,15 +169,15 @@ impl Text {
         Text {
             text: self.text[start..end].to_owned(),
             at: self.at[start..end].to_vec(),
-            end: self.at.get(end).copied().unwrap_or(self.end),
+            end: self.at.get(end).map_or(self.end, |at| at.start),
         }
     }
 
     /// Where a byte range was written.
     pub fn at(&self, start: usize, end: usize) -> At {
-        let first = self.at.get(start).copied().unwrap_or(self.end);
+        let first = self.at.get(start).map_or(self.end, |at| at.start);
         let last = if end > start {
-            self.at.get(end - 1).map_or(self.end, |p| p + 1)
+            self.at.get(end - 1).map_or(self.end, |at| at.end)
         } else {
             first
         };

@@ -84,7 +84,7 @@ impl<'a> Expansion<'a> {
                     item_name: definition.name.clone(),
                     at,
                 });
-                vec![d]
+                vec![*d]
             });
             expansion.by_name.insert(&definition.name, expansion.macros.len());
             expansion.macros.push(Macro {
@@ -116,15 +116,19 @@ impl<'a> Expansion<'a> {
         expansion
     }
 
-    /// A rule's condition with exceptions, lists and macros in place.
-    pub fn rule(&mut self, rule: &RuleDef) -> Result<Expr, Vec<Diagnostic>> {
+    /// A rule's condition with exceptions, lists and macros in place, and the macros that do not exist: the rest of the
+    /// condition is worth checking all the same.
+    ///
+    /// # Errors
+    /// Text that is no condition.
+    pub fn rule(&mut self, rule: &RuleDef) -> Result<(Expr, Vec<Diagnostic>), Box<Diagnostic>> {
         let mut condition = rule.condition.clone();
         let mut clauses = Vec::new();
         for exception in &rule.exceptions {
             match exception.condition() {
                 Ok(Some(clause)) => clauses.push(clause),
                 Ok(None) => {}
-                Err(diagnostic) => return Err(vec![*diagnostic]),
+                Err(diagnostic) => return Err(diagnostic),
             }
         }
         if !clauses.is_empty() {
@@ -138,7 +142,7 @@ impl<'a> Expansion<'a> {
             condition = whole;
         }
         let text = self.replace_lists(&condition);
-        let mut expr = parse(&text).map_err(|d| vec![d])?;
+        let mut expr = parse(&text)?;
         let mut walk = Walk {
             before: usize::MAX,
             path: Vec::new(),
@@ -146,11 +150,7 @@ impl<'a> Expansion<'a> {
             budget: MAX_NODES,
         };
         self.replace_macros(&mut expr, &mut walk);
-        if walk.diagnostics.is_empty() {
-            Ok(expr)
-        } else {
-            Err(walk.diagnostics)
-        }
+        Ok((expr, walk.diagnostics))
     }
 
     /// Reports macros that do not parse; without any error, warns of lists and macros that nothing names.
@@ -325,15 +325,15 @@ fn replace_list(text: &Text, name: &str, items: &[Text]) -> Option<Text> {
                 end += 1;
             }
         }
-        let place = text.at(at, at + name.len()).start;
-        let result = out.get_or_insert_with(|| Text::pinned("", place));
+        let place = text.at(at, at + name.len());
+        let result = out.get_or_insert_with(|| Text::pinned("", place.start));
         result.push(&text.slice(done, start));
         if start > 0 {
-            result.push(&Text::pinned(" ", place));
+            result.push(&Text::standing_for(" ", place));
         }
         for (i, item) in items.iter().enumerate() {
             if i > 0 {
-                result.push(&Text::pinned(", ", place));
+                result.push(&Text::standing_for(", ", place));
             }
             let item = item.as_str();
             let quote = item.contains([' ', '\t', '\n', '\r']) && !item.starts_with(['"', '\'']);
@@ -344,9 +344,9 @@ fn replace_list(text: &Text, name: &str, items: &[Text]) -> Option<Text> {
             } else {
                 item.to_owned()
             };
-            result.push(&Text::pinned(&written, place));
+            result.push(&Text::standing_for(&written, place));
         }
-        result.push(&Text::pinned(" ", place));
+        result.push(&Text::standing_for(" ", place));
         done = end;
         from = end.max(from);
     }
@@ -356,7 +356,7 @@ fn replace_list(text: &Text, name: &str, items: &[Text]) -> Option<Text> {
 }
 
 /// Parses expanded text and turns the tree's spans into positions.
-fn parse(text: &Text) -> Result<Expr, Diagnostic> {
+fn parse(text: &Text) -> Result<Expr, Box<Diagnostic>> {
     match parser::parse(text.as_str()) {
         Ok(mut expr) => {
             relocate(&mut expr, text);
@@ -365,7 +365,9 @@ fn parse(text: &Text) -> Result<Expr, Diagnostic> {
         Err(e) => {
             let place = text.at(e.span.start as usize, e.span.end as usize);
             let help = help_for_syntax(text.as_str(), e.span.start as usize);
-            Err(Diagnostic::new(Code::CompileCondition, e.message, place).with_help(help))
+            Err(Box::new(
+                Diagnostic::new(Code::CompileCondition, e.message, place).with_help(help),
+            ))
         }
     }
 }

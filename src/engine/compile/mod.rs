@@ -193,13 +193,15 @@ impl Compiler<'_> {
             if !enabled {
                 out.skipped.push((rule.name.clone(), source));
             }
-            let expr = match expanded {
-                Ok(expr) => expr,
-                Err(diagnostics) => {
-                    diagnostics.into_iter().for_each(|d| self.report(rule, d));
+            let (expr, undefined) = match expanded {
+                Ok(expanded) => expanded,
+                Err(diagnostic) => {
+                    self.report(rule, *diagnostic);
                     continue;
                 }
             };
+            let complete = undefined.is_empty();
+            undefined.into_iter().for_each(|d| self.report(rule, d));
             let Some((catalog, (_, builder, rules))) = self
                 .catalogs
                 .iter()
@@ -216,7 +218,10 @@ impl Compiler<'_> {
             }
             let node = check::condition(&expr, catalog, builder, &mut found);
             let output = output::compile(rule, source, catalog, builder, self.options, &mut found);
-            if rule.skip_if_unknown_filter && found.iter().any(|d| d.is_error() && is_unknown_field(&d.message)) {
+            if complete
+                && rule.skip_if_unknown_filter
+                && found.iter().any(|d| d.is_error() && is_unknown_field(&d.message))
+            {
                 let first = found.into_iter().find(|d| d.is_error() && is_unknown_field(&d.message));
                 first.into_iter().for_each(|d| {
                     self.report(
@@ -229,7 +234,7 @@ impl Compiler<'_> {
                 });
                 continue;
             }
-            let failed = found.iter().any(Diagnostic::is_error);
+            let failed = !complete || found.iter().any(Diagnostic::is_error);
             if !failed && source == Source::Syscall && rule.warn_evttypes && evttypes::too_many(&expr) {
                 let message = "Rule matches too many evt.type values. This has a significant performance penalty.";
                 let help = "begin the condition with the events it is about, e.g. `evt.type in (open, openat) and …`";

@@ -5,6 +5,11 @@ use crate::engine::diagnostic::did_you_mean;
 use crate::engine::source::{At, Text};
 use crate::engine::yaml::{Node, NodeKind};
 
+/// The keys of a list.
+pub const LIST_KEYS: &[&str] = &["list", "items", "append", "override"];
+/// The keys of a macro.
+pub const MACRO_KEYS: &[&str] = &["macro", "condition", "append", "override"];
+
 /// An item under inspection: its kind, name, and mapping.
 pub struct Item<'a> {
     pub kind: &'static str,
@@ -213,7 +218,7 @@ impl<'a> Item<'a> {
 impl Collector {
     pub(super) fn list(&mut self, node: &Node) -> Read<()> {
         let item = Item::new("list", node)?;
-        item.unknown_keys(self, &["list", "items", "append", "override"]);
+        item.unknown_keys(self, LIST_KEYS);
         let Some(items) = item.texts("items")? else {
             return item.fail(Code::YamlValidate, "Item has no mapping for key 'items'", item.at());
         };
@@ -262,7 +267,7 @@ impl Collector {
 
     pub(super) fn macro_(&mut self, node: &Node) -> Read<()> {
         let item = Item::new("macro", node)?;
-        item.unknown_keys(self, &["macro", "condition", "append", "override"]);
+        item.unknown_keys(self, MACRO_KEYS);
         let condition = item.required("condition")?;
         let change = item
             .changes(self, &["condition"], &["condition"])?

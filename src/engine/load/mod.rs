@@ -13,6 +13,8 @@ use super::yaml::{self, Node, NodeKind};
 use crate::event::{Priority, Source};
 
 pub use exception::Exception;
+pub use item::{LIST_KEYS, MACRO_KEYS};
+pub use rule::{APPENDABLE, KEYS as RULE_KEYS, REPLACEABLE};
 pub use versions::{ENGINE_VERSION, PLUGINS, Plugin, Version};
 
 /// A list as written: its items may name other lists.

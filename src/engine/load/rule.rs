@@ -9,7 +9,8 @@ use crate::engine::source::Text;
 use crate::engine::yaml::Node;
 use crate::event::Priority;
 
-const KEYS: &[&str] = &[
+/// The keys of a rule.
+pub const KEYS: &[&str] = &[
     "rule",
     "condition",
     "output",
@@ -28,8 +29,9 @@ const KEYS: &[&str] = &[
     "runbook",
     "examples",
 ];
-const APPENDABLE: &[&str] = &["condition", "output", "desc", "tags", "exceptions"];
-const REPLACEABLE: &[&str] = &[
+/// The keys that `override` may append to, and those that it may replace.
+pub const APPENDABLE: &[&str] = &["condition", "output", "desc", "tags", "exceptions"];
+pub const REPLACEABLE: &[&str] = &[
     "condition",
     "output",
     "desc",
