@@ -177,6 +177,9 @@ impl App {
             });
             webhook = Some(bound);
         }
+        if !config.files.is_empty() {
+            readiness.expect("files");
+        }
         let status = match config.status.enabled {
             true => Some(StatusServer::bind(
                 &config.status,
@@ -255,18 +258,23 @@ impl App {
             _ => reload.iter().for_each(|r| r.reload_tokens()),
         })?;
         let (stop, stopped) = watch::channel(false);
-        let until_stop = |mut stopped: watch::Receiver<bool>| async move {
+        let (end, ended) = watch::channel(false);
+        let until = |mut told: watch::Receiver<bool>| async move {
             // An error means that the sender is gone, which is a stop as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
+            let _ = told.wait_for(|stop| *stop).await;
         };
         let grace = config.shutdown.grace;
-        let status = status.map(|server| tokio::spawn(server.run(until_stop(stopped.clone()))));
+        // Until the very end: probes must see why no new events should come, and scrapes what the drain delivers.
+        let status = status.map(|server| tokio::spawn(server.run(until(ended))));
         let webhook = webhook.map(|server| {
             readiness.set("webhook", Ok(()));
-            tokio::spawn(server.run(until_stop(stopped.clone()), grace))
+            tokio::spawn(server.run(until(stopped), grace))
         });
         let only_files = webhook.is_none();
         let mut file_sources = FileSources::start(&config.files, &config.cluster, &pipeline, &metrics);
+        if !config.files.is_empty() {
+            readiness.set("files", Ok(()));
+        }
         let shutdown = std::pin::pin!(shutdown);
         let hangups = async {
             loop {
@@ -304,6 +312,7 @@ impl App {
             tracing::error!(undelivered, "alerts could not be delivered before the end");
         }
         drop(watcher);
+        let _ = end.send(true);
         if let Some(status) = status {
             let _ = status.await;
         }
