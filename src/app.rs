@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
@@ -290,6 +291,7 @@ impl App {
             () = file_sources.ended(), if only_files => tracing::info!("every source has ended"),
             () = reloads => {}
         }
+        let stopping = Instant::now();
         readiness.set("shutdown", Err("stopping".to_owned()));
         // The webhook and the files first: what they accepted must reach the outputs before those are drained.
         let _ = stop.send(true);
@@ -307,7 +309,9 @@ impl App {
             }
         }
         file_sources.stop().await;
-        let undelivered = outputs.drain(grace).await;
+        // The grace period is one for both; a third of it is the outputs' in any case.
+        let left = grace.saturating_sub(stopping.elapsed()).max(grace / 3);
+        let undelivered = outputs.drain(left).await;
         if undelivered > 0 {
             metrics.dropped("outputs", "shutdown", undelivered);
             tracing::error!(undelivered, "alerts could not be delivered before the end");
