@@ -60,6 +60,8 @@ pub struct AuditPipeline {
     host: Arc<Host>,
     dead_letter: DeadLetter,
     seen: Seen,
+    /// Items in the dead-letter file. Apart from `seen`, so that no flood of them makes an alert forgotten.
+    seen_bad: Seen,
     /// Evaluation memory that no batch uses at the moment.
     idle: Mutex<Vec<Worker>>,
     /// Time of the first event of this run, for `evt.reltime`; 0 before it.
@@ -90,6 +92,7 @@ impl AuditPipeline {
             host,
             dead_letter,
             seen: Seen::new(),
+            seen_bad: Seen::new(),
             idle: Mutex::new(Vec::new()),
             first: AtomicU64::new(0),
             number: AtomicU64::new(0),
@@ -260,9 +263,20 @@ impl Batch<'_> {
 
     fn bad_text(&mut self, why: &str, text: &[u8]) {
         self.report.bad_items += 1;
+        let seen = &self.pipeline.seen_bad;
+        let key = seen.key(text, why);
+        if seen.claim(key) != Claim::New {
+            // A batch that comes again would otherwise fill the file with copies.
+            return;
+        }
         let kept = self.pipeline.dead_letter.keep(why, text, self.cluster);
         if let Err(reason) = kept {
             self.pipeline.metrics.dropped("dead_letter", reason, 1);
+        }
+        match kept {
+            Ok(()) | Err("no_file") => seen.done(key),
+            // There may be room when it comes again.
+            Err(_) => seen.release(key),
         }
         if let Some(left_out) = self.pipeline.log.admit("bad item") {
             let digest = dead_letter::digest(text);
