@@ -276,6 +276,7 @@ impl App {
                     () = hangup() => {
                         tracing::info!("reloading on SIGHUP");
                         outputs.reopen();
+                        pipeline.reopen();
                         watcher.trigger_all();
                     }
                     Some(group) = changes.recv() => {

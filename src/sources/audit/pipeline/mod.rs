@@ -100,6 +100,11 @@ impl AuditPipeline {
         }
     }
 
+    /// Opens the dead-letter file again (SIGHUP).
+    pub fn reopen(&self) {
+        self.dead_letter.reopen();
+    }
+
     /// Evaluates one body as the webhook receives it. Blocks while outputs make room.
     ///
     /// # Errors
