@@ -6,7 +6,7 @@
 mod dead_letter;
 mod seen;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,11 @@ pub struct AuditPipeline {
     /// Time of the first event of this run, for `evt.reltime`; 0 before it.
     first: AtomicU64,
     number: AtomicU64,
+    /// Outputs had no room for as long as we wait, and have taken nothing since.
+    ///
+    /// They are not waited for again until they do: every batch would hold its turn of evaluation for as long, those
+    /// that raise nothing would queue behind it, and the answers would come after the API server has stopped waiting.
+    stuck: AtomicBool,
     log: LogLimit,
 }
 
@@ -96,6 +101,7 @@ impl AuditPipeline {
             idle: Mutex::new(Vec::new()),
             first: AtomicU64::new(0),
             number: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
             log: LogLimit::default(),
         }
     }
@@ -242,8 +248,13 @@ impl Batch<'_> {
             }
             let uuid = identity(event.bytes(), &rule.name);
             let alert = Arc::new(renderer.alert(rule, event.time, uuid, run));
+            let deadline = match pipeline.stuck.load(Ordering::Relaxed) {
+                true => Instant::now(),
+                false => deadline,
+            };
             match pipeline.outputs.offer(&alert, deadline) {
                 Ok(()) => {
+                    pipeline.stuck.store(false, Ordering::Relaxed);
                     pipeline.seen.done(key);
                     pipeline.metrics.rule_matches.get_or_create(&matches).inc();
                     let labels = AlertLabels {
@@ -254,6 +265,7 @@ impl Batch<'_> {
                     report.alerts += 1;
                 }
                 Err(_) => {
+                    pipeline.stuck.store(true, Ordering::Relaxed);
                     pipeline.seen.release(key);
                     result = Err(Rejected::Busy);
                 }
