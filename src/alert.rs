@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highway::{HighwayHash, HighwayHasher, Key};
 
-use crate::engine::format::{self, push_escaped, push_json_string, push_printable};
+use crate::engine::format::{self, push_escaped, push_json_string};
 use crate::engine::{Rule, Run};
 use crate::event::time::Civil;
 use crate::event::{Priority, Source, Timestamp};
@@ -79,7 +79,7 @@ impl Renderer {
     /// Appends the text form.
     pub fn text<V: View>(&mut self, rule: &Rule, time: Timestamp, run: &mut Run<'_, V>, out: &mut Vec<u8>) {
         self.line(rule, time, run);
-        push_printable(&self.message, out);
+        push_escaped(&self.message, out);
     }
 
     /// Appends the JSON form: keys in alphabetical order, as upstream prints them.

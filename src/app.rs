@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::certificates::{self, CertificateError, DevCertificate};
 use crate::config::{Config, FileSourceConfig, OutputConfig, SourceName};
@@ -18,7 +19,8 @@ use crate::outputs::{OutputCounters, OutputError, Outputs};
 use crate::rulefiles::{self, RuleFilesError};
 use crate::sources::audit::files::{self, Counters, StopFlag};
 use crate::sources::audit::pipeline::{AuditPipeline, DeadLetter, DeadLetterError};
-use crate::sources::audit::webhook::{Webhook, WebhookError};
+use crate::sources::audit::tls::{TlsError, TlsFiles};
+use crate::sources::audit::webhook::{Reload, Webhook, WebhookError};
 use crate::watch::{Group, WatchError, Watcher};
 use crate::web::readiness::Readiness;
 use crate::web::status::{StatusError, StatusServer};
@@ -62,7 +64,9 @@ pub struct App {
     rules: Arc<ArcSwap<RuleSet>>,
     webhook: Option<Webhook>,
     status: Option<StatusServer>,
-    watcher_groups: Vec<Group>,
+    watcher: Watcher,
+    /// Names of groups of files that have changed since they were about to be loaded.
+    changes: mpsc::UnboundedReceiver<&'static str>,
     certificate: Option<DevCertificate>,
     summary: RulesSummary,
 }
@@ -129,6 +133,19 @@ impl App {
         if !config.webhook.enabled && config.files.is_empty() {
             return Err(StartError::NoSource);
         }
+        let mut certificate = None;
+        if config.webhook.enabled && config.webhook.tls.cert.is_none() {
+            let made = certificates::ensure_development(DEVELOPMENT_CERTIFICATES.as_ref())?;
+            config.webhook.tls.cert = Some(made.cert.clone());
+            config.webhook.tls.key = Some(made.key.clone());
+            certificate = Some(made);
+        }
+        // Before anything is loaded, so that no change falls between loading and watching.
+        let (changed, changes) = mpsc::unbounded_channel();
+        let watcher = Watcher::new(watched(&config).map_err(WebhookError::from)?, move |group| {
+            // An error means that the application has ended.
+            let _ = changed.send(group);
+        })?;
         let (rules, summary) = load_rules(&config, report)?;
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let metrics = Arc::new(Metrics::new());
@@ -145,20 +162,9 @@ impl App {
             Arc::new(host()),
             dead_letter,
         ));
-        let mut watcher_groups = vec![Group {
-            name: "rules",
-            paths: config.rules.files.clone(),
-        }];
-        let mut certificate = None;
         let mut webhook = None;
         if config.webhook.enabled {
             readiness.expect("webhook");
-            if config.webhook.tls.cert.is_none() {
-                let made = certificates::ensure_development(DEVELOPMENT_CERTIFICATES.as_ref())?;
-                config.webhook.tls.cert = Some(made.cert.clone());
-                config.webhook.tls.key = Some(made.key.clone());
-                certificate = Some(made);
-            }
             let evaluator = Arc::clone(&pipeline);
             let bound = Webhook::bind(
                 &config.webhook,
@@ -166,16 +172,10 @@ impl App {
                 Arc::new(move |body: &[u8], cluster: Option<&str>| evaluator.process(body, cluster)),
                 Arc::clone(&metrics),
             )?;
-            let reload = bound.reload_handle();
-            watcher_groups.push(Group {
-                name: "tls",
-                paths: reload.tls_paths(),
-            });
-            watcher_groups.push(Group {
-                name: "tokens",
-                paths: reload.token_paths(),
-            });
             webhook = Some(bound);
+        }
+        if !config.files.is_empty() {
+            readiness.expect("files");
         }
         let status = match config.status.enabled {
             true => Some(StatusServer::bind(
@@ -194,7 +194,8 @@ impl App {
             rules,
             webhook,
             status,
-            watcher_groups,
+            watcher,
+            changes,
             certificate,
             summary,
         })
@@ -240,47 +241,58 @@ impl App {
             rules,
             webhook,
             status,
-            watcher_groups,
+            watcher,
+            mut changes,
             ..
         } = self;
-        let reload = webhook.as_ref().map(Webhook::reload_handle);
-        let reloader = Reloader {
+        let reloader = Arc::new(Reloader {
             config: config.clone(),
             rules,
+            webhook: webhook.as_ref().map(Webhook::reload_handle),
             metrics: Arc::clone(&metrics),
-        };
-        let watcher = Watcher::new(watcher_groups, move |group| match group {
-            "rules" => reloader.rules(),
-            "tls" => reload.iter().for_each(|r| r.reload_tls()),
-            _ => reload.iter().for_each(|r| r.reload_tokens()),
-        })?;
+        });
         let (stop, stopped) = watch::channel(false);
-        let until_stop = |mut stopped: watch::Receiver<bool>| async move {
+        let (end, ended) = watch::channel(false);
+        let until = |mut told: watch::Receiver<bool>| async move {
             // An error means that the sender is gone, which is a stop as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
+            let _ = told.wait_for(|stop| *stop).await;
         };
         let grace = config.shutdown.grace;
-        let status = status.map(|server| tokio::spawn(server.run(until_stop(stopped.clone()))));
+        // Until the very end: probes must see why no new events should come, and scrapes what the drain delivers.
+        let status = status.map(|server| tokio::spawn(server.run(until(ended))));
         let webhook = webhook.map(|server| {
             readiness.set("webhook", Ok(()));
-            tokio::spawn(server.run(until_stop(stopped.clone()), grace))
+            tokio::spawn(server.run(until(stopped), grace))
         });
         let only_files = webhook.is_none();
         let mut file_sources = FileSources::start(&config.files, &config.cluster, &pipeline, &metrics);
+        if !config.files.is_empty() {
+            readiness.set("files", Ok(()));
+        }
         let shutdown = std::pin::pin!(shutdown);
-        let hangups = async {
+        let reloads = async {
             loop {
-                hangup().await;
-                tracing::info!("reloading on SIGHUP");
-                outputs.reopen();
-                watcher.trigger_all();
+                tokio::select! {
+                    () = hangup() => {
+                        tracing::info!("reloading on SIGHUP");
+                        outputs.reopen();
+                        pipeline.reopen();
+                        watcher.trigger_all();
+                    }
+                    Some(group) = changes.recv() => {
+                        let reloader = Arc::clone(&reloader);
+                        // Off the runtime, because rules take a while; one at a time. A panic has been printed.
+                        let _ = tokio::task::spawn_blocking(move || reloader.reload(group)).await;
+                    }
+                }
             }
         };
         tokio::select! {
             () = shutdown => tracing::info!("stopping: finishing what was accepted"),
             () = file_sources.ended(), if only_files => tracing::info!("every source has ended"),
-            () = hangups => {}
+            () = reloads => {}
         }
+        let stopping = Instant::now();
         readiness.set("shutdown", Err("stopping".to_owned()));
         // The webhook and the files first: what they accepted must reach the outputs before those are drained.
         let _ = stop.send(true);
@@ -298,12 +310,15 @@ impl App {
             }
         }
         file_sources.stop().await;
-        let undelivered = outputs.drain(grace).await;
+        // The grace period is one for both; a third of it is the outputs' in any case.
+        let left = grace.saturating_sub(stopping.elapsed()).max(grace / 3);
+        let undelivered = outputs.drain(left).await;
         if undelivered > 0 {
             metrics.dropped("outputs", "shutdown", undelivered);
             tracing::error!(undelivered, "alerts could not be delivered before the end");
         }
         drop(watcher);
+        let _ = end.send(true);
         if let Some(status) = status {
             let _ = status.await;
         }
@@ -311,14 +326,43 @@ impl App {
     }
 }
 
-/// Puts changed rules in the place of those that run.
+/// The files that are loaded again when they change.
+fn watched(config: &Config) -> Result<Vec<Group>, TlsError> {
+    let mut groups = vec![Group {
+        name: "rules",
+        paths: config.rules.files.clone(),
+    }];
+    if config.webhook.enabled {
+        groups.push(Group {
+            name: "tls",
+            paths: TlsFiles::from_config(&config.webhook.tls)?.paths(),
+        });
+        groups.push(Group {
+            name: "tokens",
+            paths: config.webhook.token_file.iter().cloned().collect(),
+        });
+    }
+    Ok(groups)
+}
+
+/// Puts what changed in the place of what runs.
 struct Reloader {
     config: Config,
     rules: Arc<ArcSwap<RuleSet>>,
+    webhook: Option<Reload>,
     metrics: Arc<Metrics>,
 }
 
 impl Reloader {
+    fn reload(&self, group: &str) {
+        match (group, &self.webhook) {
+            ("rules", _) => self.rules(),
+            ("tls", Some(webhook)) => webhook.reload_tls(),
+            ("tokens", Some(webhook)) => webhook.reload_tokens(),
+            _ => {}
+        }
+    }
+
     fn rules(&self) {
         let loaded = load_rules(&self.config, |diagnostic, loaded| {
             if diagnostic.is_error() {

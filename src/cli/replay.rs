@@ -104,7 +104,14 @@ pub fn run(args: ReplayArgs) -> ExitCode {
     } else {
         once(&args.files, &mut replay)
     };
-    let result = result.and_then(|()| flush(&mut replay).map_err(Stop::Write));
+    let result = match result {
+        Err(Stop::Write(error)) => Err(Stop::Write(error)),
+        // Also after an input that could not be read: what came before was evaluated, and its alerts are due.
+        read => {
+            let written = flush(&mut replay).map_err(Stop::Write);
+            read.and(written)
+        }
+    };
     match result {
         Ok(()) => {
             summary(&replay);

@@ -188,10 +188,30 @@ pub fn push_json_string(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends bytes with JSON's escapes, without quotes around them.
+///
+/// Every other character that could steer a terminal or reverse the reading direction becomes `\uXXXX` too: JSON means
+/// the same by it, and both forms of an alert may be printed where they are.
 pub fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    push_json_escapes(bytes, out);
+    if out[start..].is_ascii() && !out[start..].contains(&0x7f) {
+        return;
+    }
+    let escaped = String::from_utf8_lossy(&out[start..]).into_owned();
+    out.truncate(start);
+    for c in escaped.chars() {
+        if is_steering(c) {
+            out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes());
+        } else {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+fn push_json_escapes(bytes: &[u8], out: &mut Vec<u8>) {
     if simdutf8::basic::from_utf8(bytes).is_err() {
         let text = String::from_utf8_lossy(bytes).into_owned();
-        return push_escaped(text.as_bytes(), out);
+        return push_json_escapes(text.as_bytes(), out);
     }
     let mut plain = 0;
     for (i, &b) in bytes.iter().enumerate() {
@@ -222,25 +242,6 @@ pub fn push_escaped(bytes: &[u8], out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&bytes[plain..]);
-}
-
-/// Appends text for a terminal or a log line: JSON's escapes, and every other character that could steer a terminal
-/// or reverse the reading direction as `\uXXXX`.
-pub fn push_printable(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    push_escaped(bytes, out);
-    if out[start..].is_ascii() && !out[start..].contains(&0x7f) {
-        return;
-    }
-    let escaped = String::from_utf8_lossy(&out[start..]).into_owned();
-    out.truncate(start);
-    for c in escaped.chars() {
-        if is_steering(c) {
-            out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes());
-        } else {
-            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-    }
 }
 
 /// C1 controls, DEL, line separators, bidirectional controls, and invisible characters.

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use highway::{HighwayHash, HighwayHasher};
@@ -30,9 +30,16 @@ pub struct DeadLetter {
 
 #[derive(Debug)]
 struct Kept {
+    path: PathBuf,
     file: File,
     size: u64,
     max: u64,
+}
+
+fn open(path: &Path) -> std::io::Result<(File, u64)> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
 }
 
 impl DeadLetter {
@@ -44,24 +51,30 @@ impl DeadLetter {
         let Some(path) = &config.file else {
             return Ok(DeadLetter::default());
         };
-        let failed = |source| DeadLetterError {
+        let (file, size) = open(path).map_err(|source| DeadLetterError {
             path: path.clone(),
             source,
-        };
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
+        })?;
         Ok(DeadLetter {
             file: Some(Mutex::new(Kept {
+                path: path.clone(),
                 file,
                 size,
                 max: config.max_size,
             })),
         })
+    }
+
+    /// Goes on in the file that has the path now, so that a full one can be moved away; keeps the open one if that fails.
+    pub fn reopen(&self) {
+        let Some(kept) = &self.file else { return };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        match open(&kept.path) {
+            Ok((file, size)) => (kept.file, kept.size) = (file, size),
+            Err(error) => {
+                tracing::error!(path = ?kept.path, %error, "dead-letter file cannot be reopened, the open one is kept");
+            }
+        }
     }
 
     /// Keeps an item; `Err` names why it was not kept.
@@ -118,5 +131,11 @@ mod tests {
         assert_eq!(first["why"], "because");
         assert_eq!(first["item"], "{\"a\":\n\u{fffd}");
         assert_eq!(DeadLetter::default().keep("x", b"", None), Err("no_file"));
+
+        std::fs::rename(&path, dir.path().join("dead.1")).expect("renamed");
+        assert_eq!(letter.keep("x", b"", None), Err("full"));
+        letter.reopen();
+        assert_eq!(letter.keep("x", b"", None), Ok(()));
+        assert_eq!(std::fs::read_to_string(&path).expect("text").lines().count(), 1);
     }
 }

@@ -6,7 +6,7 @@
 mod dead_letter;
 mod seen;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,11 +60,18 @@ pub struct AuditPipeline {
     host: Arc<Host>,
     dead_letter: DeadLetter,
     seen: Seen,
+    /// Items in the dead-letter file. Apart from `seen`, so that no flood of them makes an alert forgotten.
+    seen_bad: Seen,
     /// Evaluation memory that no batch uses at the moment.
     idle: Mutex<Vec<Worker>>,
     /// Time of the first event of this run, for `evt.reltime`; 0 before it.
     first: AtomicU64,
     number: AtomicU64,
+    /// Outputs had no room for as long as we wait, and have taken nothing since.
+    ///
+    /// They are not waited for again until they do: every batch would hold its turn of evaluation for as long, those
+    /// that raise nothing would queue behind it, and the answers would come after the API server has stopped waiting.
+    stuck: AtomicBool,
     log: LogLimit,
 }
 
@@ -90,11 +97,18 @@ impl AuditPipeline {
             host,
             dead_letter,
             seen: Seen::new(),
+            seen_bad: Seen::new(),
             idle: Mutex::new(Vec::new()),
             first: AtomicU64::new(0),
             number: AtomicU64::new(0),
+            stuck: AtomicBool::new(false),
             log: LogLimit::default(),
         }
+    }
+
+    /// Opens the dead-letter file again (SIGHUP).
+    pub fn reopen(&self) {
+        self.dead_letter.reopen();
     }
 
     /// Evaluates one body as the webhook receives it. Blocks while outputs make room.
@@ -234,8 +248,13 @@ impl Batch<'_> {
             }
             let uuid = identity(event.bytes(), &rule.name);
             let alert = Arc::new(renderer.alert(rule, event.time, uuid, run));
+            let deadline = match pipeline.stuck.load(Ordering::Relaxed) {
+                true => Instant::now(),
+                false => deadline,
+            };
             match pipeline.outputs.offer(&alert, deadline) {
                 Ok(()) => {
+                    pipeline.stuck.store(false, Ordering::Relaxed);
                     pipeline.seen.done(key);
                     pipeline.metrics.rule_matches.get_or_create(&matches).inc();
                     let labels = AlertLabels {
@@ -246,6 +265,7 @@ impl Batch<'_> {
                     report.alerts += 1;
                 }
                 Err(_) => {
+                    pipeline.stuck.store(true, Ordering::Relaxed);
                     pipeline.seen.release(key);
                     result = Err(Rejected::Busy);
                 }
@@ -260,9 +280,20 @@ impl Batch<'_> {
 
     fn bad_text(&mut self, why: &str, text: &[u8]) {
         self.report.bad_items += 1;
+        let seen = &self.pipeline.seen_bad;
+        let key = seen.key(text, why);
+        if seen.claim(key) != Claim::New {
+            // A batch that comes again would otherwise fill the file with copies.
+            return;
+        }
         let kept = self.pipeline.dead_letter.keep(why, text, self.cluster);
         if let Err(reason) = kept {
             self.pipeline.metrics.dropped("dead_letter", reason, 1);
+        }
+        match kept {
+            Ok(()) | Err("no_file") => seen.done(key),
+            // There may be room when it comes again.
+            Err(_) => seen.release(key),
         }
         if let Some(left_out) = self.pipeline.log.admit("bad item") {
             let digest = dead_letter::digest(text);

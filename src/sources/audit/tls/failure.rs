@@ -8,7 +8,8 @@ pub fn handshake_failure(error: &std::io::Error) -> (&'static str, &'static str)
         return ("closed", "the client closed the connection");
     };
     match tls {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => (
+        // A CA that was made anew has the name of the old one, so that what the old one signed has a bad signature.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => (
             "unknown_client_ca",
             "the client's certificate is not signed by `webhook.tls.client_ca`",
         ),

@@ -127,10 +127,6 @@ impl ServerTls {
         Arc::clone(&self.current.load().config)
     }
 
-    pub fn files(&self) -> &TlsFiles {
-        &self.files
-    }
-
     pub fn requires_client_certificate(&self) -> bool {
         self.files.client_ca.is_some()
     }

@@ -13,7 +13,6 @@ pub mod receive;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,16 +177,6 @@ impl Webhook {
 }
 
 impl Reload {
-    /// What a watcher has to watch for [`reload_tls`](Reload::reload_tls).
-    pub fn tls_paths(&self) -> Vec<PathBuf> {
-        self.tls.files().paths()
-    }
-
-    /// What a watcher has to watch for [`reload_tokens`](Reload::reload_tokens).
-    pub fn token_paths(&self) -> Vec<PathBuf> {
-        self.tokens.iter().map(|tokens| tokens.file().to_owned()).collect()
-    }
-
     /// New connections get the certificates that are in the files now; if those are bad, nothing changes.
     pub fn reload_tls(&self) {
         self.told("tls", self.tls.reload().map_err(|e| e.to_string()));

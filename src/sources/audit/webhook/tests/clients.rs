@@ -167,13 +167,13 @@ async fn a_swapped_certificate_is_for_new_connections() {
         config.tls.cert = Some(volume.join("tls.crt"));
         config.tls.key = Some(volume.join("tls.key"));
     });
+    let volume = running.dir.path().join("volume");
     let group = Group {
         name: "tls",
-        paths: running.reload.tls_paths(),
+        paths: vec![volume.join("tls.crt"), volume.join("tls.key")],
     };
     let reload = running.reload.clone();
     let _watcher = Watcher::new(vec![group], move |_| reload.reload_tls()).unwrap();
-    let volume = running.dir.path().join("volume");
 
     let mut old = running.connect().await;
     assert_eq!(old.post("[1]").await, "HTTP/1.1 200 OK");
