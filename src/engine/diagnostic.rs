@@ -56,6 +56,7 @@ codes! {
     InvalidListName = Warning "LOAD_INVALID_LIST_NAME", "Invalid list name";
     CompileConditionWarning = Warning "LOAD_COMPILE_CONDITION", "Warning in rule condition";
     UnknownKey = Warning "LOAD_UNKNOWN_KEY", "Unknown key in item";
+    DuplicateKey = Warning "SAKER_DUPLICATE_KEY", "Key given more than once in an item";
 }
 
 /// One finding about rule files.

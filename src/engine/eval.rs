@@ -1,6 +1,7 @@
 //! Evaluation of one event: no allocation, no lock, and nothing that can fail.
 
 use super::ast::Transformer;
+use super::compile::conjunct_nodes;
 use super::program::{Argument, Node, NodeId, Program, Rule, RuleSet, Slot, SlotId};
 use super::{operator, transform};
 use crate::event::Source;
@@ -63,15 +64,17 @@ impl Evaluator {
             state: self,
         };
         if program.index.candidates(&mut run, &mut candidates) {
-            'rules: for (word_index, &word) in candidates.iter().enumerate() {
-                let mut word = word;
-                while word != 0 {
-                    let rule = &program.rules[word_index * 64 + word.trailing_zeros() as usize];
-                    word &= word - 1;
-                    if run.node(rule.node) {
+            let mut at = 0;
+            while let Some(found) = next(&candidates, at) {
+                let rule = &program.rules[found];
+                at = found + 1;
+                let conjuncts = conjunct_nodes(&program.nodes, &rule.node);
+                match conjuncts.iter().find(|c| !run.node(**c)) {
+                    Some(failed) => program.index.fails(*failed, &mut candidates),
+                    None => {
                         matched(rule, &mut run);
                         if !rules.match_all {
-                            break 'rules;
+                            break;
                         }
                     }
                 }
@@ -79,6 +82,18 @@ impl Evaluator {
         }
         self.candidates = candidates;
     }
+}
+
+/// The first rule at or after `from` that is still a candidate.
+#[inline]
+fn next(candidates: &[u64], from: usize) -> Option<usize> {
+    let mut index = from / 64;
+    let mut word = candidates.get(index)? & (!0 << (from % 64));
+    while word == 0 {
+        index += 1;
+        word = *candidates.get(index)?;
+    }
+    Some(index * 64 + word.trailing_zeros() as usize)
 }
 
 impl Evaluator {

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use hashbrown::HashMap;
 
+use super::compile::conjunct_nodes;
 use super::eval::Run;
 use super::operator::{Test, TextSet, TextTest};
 use super::program::{Node, NodeId, Rule, Slot, SlotId};
@@ -22,6 +23,8 @@ pub struct Index {
     dimensions: Vec<Dimension>,
     /// All rules.
     all: Vec<u64>,
+    /// Conjuncts that several rules share, with all but those rules.
+    without: HashMap<NodeId, Vec<u64>>,
 }
 
 #[derive(Debug)]
@@ -63,9 +66,19 @@ impl Index {
         }
         dimensions.sort_by_key(|(constrained, _)| std::cmp::Reverse(*constrained));
         dimensions.truncate(MAX_DIMENSIONS);
+        let without = without(nodes, rules, &all);
         Index {
             dimensions: dimensions.into_iter().map(|(_, d)| d).collect(),
             all,
+            without,
+        }
+    }
+
+    /// Takes the rules out of `candidates` that cannot match because `conjunct` has failed.
+    #[inline]
+    pub fn fails(&self, conjunct: NodeId, candidates: &mut [u64]) {
+        if let Some(left) = self.without.get(&conjunct) {
+            candidates.iter_mut().zip(left).for_each(|(word, left)| *word &= left);
         }
     }
 
@@ -98,6 +111,29 @@ impl Index {
     pub fn slots(&self) -> impl Iterator<Item = SlotId> {
         self.dimensions.iter().map(|d| d.slot)
     }
+}
+
+/// For each conjunct that at least this many rules share: all rules but those.
+fn without(nodes: &[Node], rules: &[Rule], all: &[u64]) -> HashMap<NodeId, Vec<u64>> {
+    const SHARED: usize = 4;
+    let mut askers: HashMap<NodeId, Vec<usize>> = HashMap::new();
+    for (i, rule) in rules.iter().enumerate() {
+        for conjunct in conjunct_nodes(nodes, &rule.node) {
+            askers.entry(*conjunct).or_default().push(i);
+        }
+    }
+    askers.retain(|_, rules| rules.len() >= SHARED);
+    let but = |askers: Vec<usize>| {
+        let mut left = all.to_vec();
+        askers
+            .into_iter()
+            .for_each(|rule| left[rule / 64] &= !(1 << (rule % 64)));
+        left
+    };
+    askers
+        .into_iter()
+        .map(|(conjunct, askers)| (conjunct, but(askers)))
+        .collect()
 }
 
 fn set(bits: &mut [u64], rule: usize) {

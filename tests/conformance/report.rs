@@ -22,12 +22,17 @@ impl Outcome {
         Outcome::Fail(format!("got {got:?}\n     want {want:?}"))
     }
 
-    /// The first that is no pass.
+    /// The first failure, else a deviation if there is one.
     pub fn all(outcomes: impl IntoIterator<Item = Outcome>) -> Outcome {
-        outcomes
-            .into_iter()
-            .find(|o| !matches!(o, Outcome::Pass))
-            .unwrap_or(Outcome::Pass)
+        let mut whole = Outcome::Pass;
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Pass => {}
+                Outcome::Deviation(_) => whole = outcome,
+                Outcome::Fail(_) => return outcome,
+            }
+        }
+        whole
     }
 }
 

@@ -249,8 +249,31 @@ impl Builder {
         out
     }
 
-    pub fn finish(self) -> (Vec<Slot>, Vec<Node>) {
+    /// The slots and nodes of a program whose rules have these conditions.
+    ///
+    /// Now that it is known how many rules ask for each conjunct, those come first that settle many rules for little:
+    /// when one fails, every rule that needs it is out (see [`Index::fails`](crate::engine::index::Index::fails)).
+    pub fn finish(mut self, rules: &[NodeId]) -> (Vec<Slot>, Vec<Node>) {
+        let mut askers = vec![0u32; self.nodes.len()];
+        for rule in rules {
+            for conjunct in conjuncts(&self.nodes, rule) {
+                askers[*conjunct as usize] += 1;
+            }
+        }
+        for rule in rules {
+            if let Node::And(children) = &mut self.nodes[*rule as usize] {
+                children.sort_by_key(|c| (self.costs[*c as usize] * 64 / askers[*c as usize].max(1), *c));
+            }
+        }
         (self.slots, self.nodes)
+    }
+}
+
+/// The parts of a condition that must all hold.
+pub fn conjuncts<'a>(nodes: &'a [Node], condition: &'a NodeId) -> &'a [NodeId] {
+    match &nodes[*condition as usize] {
+        Node::And(children) => children,
+        _ => std::slice::from_ref(condition),
     }
 }
 

@@ -3,13 +3,13 @@
 use super::at;
 use super::build::{Alternative, Builder};
 use super::constant::{address, boolean, number, single, text};
+use super::warn::warn_retired;
 use crate::engine::ast::*;
 use crate::engine::diagnostic::{Code, Diagnostic, did_you_mean};
 use crate::engine::operator::{Test, TextSet, TextTest};
 use crate::engine::pattern;
 use crate::engine::program::{Argument, NodeId, SlotId};
-use crate::engine::source::At;
-use crate::fields::syscall::{self, events};
+use crate::fields::syscall::events;
 use crate::fields::{ArgumentError, Catalog, Type};
 
 /// What an operand comes to.
@@ -48,25 +48,10 @@ pub fn operand(
     .operand(operand)
 }
 
-/// Warns, once for a rule, of a field that is kept for old rules only.
-pub fn warn_retired(name: &str, place: At, found: &mut Vec<Diagnostic>) {
-    if !syscall::is_retired(name) {
-        return;
-    }
-    let message = if name == "evt.dir" {
-        "due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to false. The rule expression can be simplified by removing the condition on 'evt.dir'"
-    } else {
-        "field is not available due to the drop of enter events."
-    };
-    if !found.iter().any(|d| d.message == message) {
-        found.push(Diagnostic::new(Code::DeprecatedItem, message, place));
-    }
-}
-
-struct Checker<'a> {
-    catalog: &'a Catalog,
+pub(super) struct Checker<'a> {
+    pub(super) catalog: &'a Catalog,
     builder: &'a mut Builder,
-    found: &'a mut Vec<Diagnostic>,
+    pub(super) found: &'a mut Vec<Diagnostic>,
 }
 
 pub type Checked<T> = Result<T, Diagnostic>;
@@ -530,70 +515,6 @@ impl Checker<'_> {
             Modifier::Allof => Test::All(tests),
         };
         Ok(self.builder.test(left.slot, key, test))
-    }
-
-    /// Comparing an audit field with `<NA>` does not find absent values.
-    fn warn_na(&mut self, check: &Check) {
-        let OperandKind::Field { name, .. } = &check.left.kind else {
-            return;
-        };
-        let class = name.split('.').next().unwrap_or_default();
-        let asks =
-            matches!(check.operator, Operator::Eq | Operator::EqEq | Operator::Ne) || check.operator.takes_list();
-        let literals = match &check.right {
-            Right::Value(literal) => std::slice::from_ref(literal),
-            Right::List { items, .. } => items.as_slice(),
-            _ => return,
-        };
-        if !matches!(class, "ka" | "jevt") || !asks {
-            return;
-        }
-        if let Some(literal) = literals.iter().find(|l| l.text == "<NA>") {
-            let help = format!("an absent field has no value to compare: write `{name} exists` or `not {name} exists`");
-            let message = "comparing a field value with <NA> is unsafe and can lead to unpredictable behavior of the rule condition";
-            self.found
-                .push(Diagnostic::new(Code::UnsafeNaCheck, message, at(&literal.span)).with_help(Some(help)));
-        }
-    }
-
-    fn warn_constant(&mut self, operator: Operator, literal: &Literal) {
-        let trimmed = literal.text.trim();
-        let mut warn = |message: String, help: Option<String>| {
-            self.found
-                .push(Diagnostic::new(Code::CompileConditionWarning, message, at(&literal.span)).with_help(help));
-        };
-        if operator == Operator::Regex {
-            if pattern::is_plain_text(&literal.text) {
-                let message = format!(
-                    "regex check with '{}' may be optimized with simpler operators such as '=', 'contains', 'startswith', 'endswith'",
-                    literal.text
-                );
-                warn(message, None);
-            }
-            return;
-        }
-        let looks_like = crate::engine::parser::parse_operand(trimmed)
-            .ok()
-            .filter(|(_, len)| *len == trimmed.len());
-        match looks_like.map(|(operand, _)| operand.kind) {
-            Some(OperandKind::Field { name, .. }) if self.catalog.find(&name).is_some() => warn(
-                format!(
-                    "'{}' may be a valid field misused as a const string value",
-                    literal.text
-                ),
-                Some(format!("to compare with the field's value write `val({trimmed})`")),
-            ),
-            Some(OperandKind::Transformed { .. }) => {
-                warn(
-                    format!(
-                        "'{}' may be a valid field transformer misused as a const string value",
-                        literal.text
-                    ),
-                    None,
-                );
-            }
-            _ => {}
-        }
     }
 }
 

@@ -57,7 +57,7 @@ fn exact(check: &Check) -> Option<Set> {
         "evt.num" if equal && literals.iter().any(|l| l.text == "0") => Some(vec![false; EVENTS.len()]),
         "evt.type" => {
             let is_one = |event: &&str| literals.iter().any(|l| l.text == **event);
-            let set = EVENTS.iter().map(|event| is_one(&event));
+            let set = EVENTS.iter().map(is_one);
             match (check.operator, check.modifier) {
                 (Operator::In | Operator::Intersects, _) => Some(set.collect()),
                 (_, None | Some(Modifier::Anyof)) if equal => Some(set.collect()),

@@ -11,15 +11,35 @@ use crate::engine::source::{At, Text};
 /// Most nodes that a rule's tree may have after its macros are expanded.
 const MAX_NODES: usize = 200_000;
 
-/// A macro, its tree or what is wrong with it, and whether anything names it.
-type ParsedMacro<'a> = (&'a MacroDef, Result<Expr, Vec<Diagnostic>>, bool);
-
 /// The expanded lists and parsed macros of one compilation.
 pub struct Expansion<'a> {
     collector: &'a Collector,
     lists: Vec<(&'a ListDef, Vec<Text>, bool)>,
-    macros: Vec<ParsedMacro<'a>>,
+    macros: Vec<Macro<'a>>,
     by_name: HashMap<&'a str, usize>,
+}
+
+/// A tree, or what is wrong with it.
+type Tree = Result<Expr, Vec<Diagnostic>>;
+
+struct Macro<'a> {
+    definition: &'a MacroDef,
+    /// The condition as written, its lists replaced.
+    parsed: Tree,
+    /// The same with its macros replaced.
+    expanded: Option<Tree>,
+    used: bool,
+}
+
+/// One replacement of all macros in a tree.
+struct Walk {
+    /// Macros count that were first defined before this change.
+    before: usize,
+    /// The macros around the place, which must not come again.
+    path: Vec<usize>,
+    diagnostics: Vec<Diagnostic>,
+    /// How many more nodes the tree may grow by.
+    budget: usize,
 }
 
 impl<'a> Expansion<'a> {
@@ -67,29 +87,31 @@ impl<'a> Expansion<'a> {
                 vec![d]
             });
             expansion.by_name.insert(&definition.name, expansion.macros.len());
-            expansion.macros.push((definition, parsed, false));
+            expansion.macros.push(Macro {
+                definition,
+                parsed,
+                expanded: None,
+                used: false,
+            });
         }
-        // Macros see macros that come before their own latest definition.
+        // A macro sees what comes before its own latest definition; what it sees is mostly expanded by then.
         for i in 0..expansion.macros.len() {
-            let (definition, parsed, used) = &mut expansion.macros[i];
-            let (definition, used) = (*definition, *used);
-            let mut expr = match std::mem::replace(parsed, Err(Vec::new())) {
-                Ok(expr) => expr,
-                failed => {
-                    *parsed = failed;
-                    continue;
-                }
+            let definition = expansion.macros[i].definition;
+            let Ok(mut expr) = expansion.macros[i].parsed.clone() else {
+                continue;
             };
-            let mut diagnostics = Vec::new();
-            let mut budget = MAX_NODES;
-            expansion.replace_macros(&mut expr, Some(definition), &mut diagnostics, &mut budget);
-            let result = if diagnostics.is_empty() {
+            let mut walk = Walk {
+                before: definition.visibility,
+                path: vec![i],
+                diagnostics: Vec::new(),
+                budget: MAX_NODES,
+            };
+            expansion.replace_macros(&mut expr, &mut walk);
+            expansion.macros[i].expanded = Some(if walk.diagnostics.is_empty() {
                 Ok(expr)
             } else {
-                Err(diagnostics)
-            };
-            let used = used || expansion.macros[i].2;
-            expansion.macros[i] = (definition, result, used);
+                Err(walk.diagnostics)
+            });
         }
         expansion
     }
@@ -117,21 +139,27 @@ impl<'a> Expansion<'a> {
         }
         let text = self.replace_lists(&condition);
         let mut expr = parse(&text).map_err(|d| vec![d])?;
-        let mut diagnostics = Vec::new();
-        let mut budget = MAX_NODES;
-        self.replace_macros(&mut expr, None, &mut diagnostics, &mut budget);
-        if diagnostics.is_empty() {
+        let mut walk = Walk {
+            before: usize::MAX,
+            path: Vec::new(),
+            diagnostics: Vec::new(),
+            budget: MAX_NODES,
+        };
+        self.replace_macros(&mut expr, &mut walk);
+        if walk.diagnostics.is_empty() {
             Ok(expr)
         } else {
-            Err(diagnostics)
+            Err(walk.diagnostics)
         }
     }
 
     /// Reports macros that do not parse; without any error, warns of lists and macros that nothing names.
     pub fn finish(mut self, diagnostics: &mut Vec<Diagnostic>) {
-        for (_, parsed, _) in &mut self.macros {
-            if let Err(found) = parsed {
-                diagnostics.append(found);
+        for found in &mut self.macros {
+            for result in [Some(&mut found.parsed), found.expanded.as_mut()].into_iter().flatten() {
+                if let Err(found) = result {
+                    diagnostics.append(found);
+                }
             }
         }
         // What names them may be just what is wrong.
@@ -142,7 +170,7 @@ impl<'a> Expansion<'a> {
         {
             return;
         }
-        for (definition, _, used) in self.macros {
+        for Macro { definition, used, .. } in self.macros {
             if !used {
                 let message = "Macro not referred to by any other rule/macro";
                 diagnostics.push(unused(
@@ -180,59 +208,62 @@ impl<'a> Expansion<'a> {
         text
     }
 
-    fn replace_macros(
-        &mut self,
-        expr: &mut Expr,
-        inside: Option<&MacroDef>,
-        diagnostics: &mut Vec<Diagnostic>,
-        budget: &mut usize,
-    ) {
-        match &mut expr.kind {
+    fn replace_macros(&mut self, expr: &mut Expr, walk: &mut Walk) {
+        let name = match &mut expr.kind {
             ExprKind::And(children) | ExprKind::Or(children) => {
-                children
-                    .iter_mut()
-                    .for_each(|c| self.replace_macros(c, inside, diagnostics, budget));
+                children.iter_mut().for_each(|c| self.replace_macros(c, walk));
+                return;
             }
-            ExprKind::Not(child) => self.replace_macros(child, inside, diagnostics, budget),
-            ExprKind::Check(_) => {}
-            ExprKind::Macro(name) => {
-                let place = At {
-                    start: expr.span.start,
-                    end: expr.span.end,
-                };
-                let visible =
-                    |m: &MacroDef| inside.is_none_or(|outer| m.index < outer.visibility && m.name != outer.name);
-                let found = self
-                    .by_name
-                    .get(name.as_str())
-                    .copied()
-                    .filter(|&i| visible(self.macros[i].0));
-                let Some(found) = found else {
-                    let names = self.collector.definitions.macros.iter().map(|m| m.name.as_str());
-                    let help = match self.collector.definitions.lists.iter().any(|l| l.name == *name) {
-                        true => Some(format!("`{name}` is a list: write `in ({name})` after a field")),
-                        false => did_you_mean(name, names),
-                    };
-                    let message = format!("Undefined macro '{name}' used in filter.");
-                    diagnostics.push(Diagnostic::new(Code::Validate, message, place).with_help(help));
-                    return;
-                };
-                let (_, parsed, used) = &mut self.macros[found];
-                *used = true;
-                // A macro that has errors reports them itself.
-                if let Ok(inner) = parsed {
-                    let size = size(inner);
-                    if size > *budget {
-                        let message =
-                            format!("the condition has more than {MAX_NODES} parts when its macros are expanded");
-                        diagnostics.push(Diagnostic::new(Code::Validate, message, place));
-                        return;
-                    }
-                    *budget -= size;
-                    *expr = inner.clone();
-                }
-            }
+            ExprKind::Not(child) => return self.replace_macros(child, walk),
+            ExprKind::Check(_) => return,
+            ExprKind::Macro(name) => name,
+        };
+        let place = At {
+            start: expr.span.start,
+            end: expr.span.end,
+        };
+        let found = self.by_name.get(name.as_str()).copied();
+        let Some(found) = found.filter(|&i| self.macros[i].definition.index < walk.before) else {
+            walk.diagnostics.push(self.undefined(name, place));
+            return;
+        };
+        if walk.path.contains(&found) {
+            let message = format!("reference loop in macro '{name}'");
+            walk.diagnostics.push(Diagnostic::new(Code::Validate, message, place));
+            return;
         }
+        let known = &mut self.macros[found];
+        known.used = true;
+        // A macro that has errors reports them itself.
+        let Ok(inner) = known.expanded.as_ref().unwrap_or(&known.parsed) else {
+            return;
+        };
+        let size = size(inner);
+        if size > walk.budget {
+            let message = format!("the condition has more than {MAX_NODES} parts when its macros are expanded");
+            walk.diagnostics.push(Diagnostic::new(Code::Validate, message, place));
+            return;
+        }
+        walk.budget -= size;
+        *expr = inner.clone();
+        if known.expanded.is_none() {
+            walk.path.push(found);
+            self.replace_macros(expr, walk);
+            walk.path.pop();
+        }
+    }
+
+    fn undefined(&self, name: &str, place: At) -> Diagnostic {
+        let help = match self.collector.definitions.lists.iter().any(|l| l.name == name) {
+            true => Some(format!("`{name}` is a list: write `in ({name})` after a field")),
+            false => did_you_mean(name, self.by_name.keys().copied()),
+        };
+        Diagnostic::new(
+            Code::Validate,
+            format!("Undefined macro '{name}' used in filter."),
+            place,
+        )
+        .with_help(help)
     }
 }
 

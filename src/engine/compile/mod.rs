@@ -6,6 +6,7 @@ mod constant;
 mod evttypes;
 mod expand;
 mod output;
+mod warn;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ use crate::config::{AppendOutput, Matching, SelectBy, Selection, UserField};
 use crate::event::{Priority, Source};
 use crate::fields::{Catalog, UserFieldError};
 
-pub(super) use build::Builder;
+use build::Builder;
+pub(super) use build::conjuncts as conjunct_nodes;
 
 /// How rules are loaded.
 #[derive(Clone, Debug)]
@@ -259,7 +261,8 @@ impl Compiler<'_> {
         }
         expansion.finish(&mut self.diagnostics);
         for (source, builder, rules) in builders {
-            let (slots, nodes) = builder.finish();
+            let conditions: Vec<NodeId> = rules.iter().map(|r| r.node).collect();
+            let (slots, nodes) = builder.finish(&conditions);
             let index = Index::build(&slots, &nodes, &rules);
             out.rules.set(
                 source,
@@ -368,7 +371,66 @@ fn at(span: &super::ast::Span) -> At {
 
 #[cfg(test)]
 mod tests {
-    use super::wildcard;
+    use super::*;
+
+    fn conditions(text: &str) -> Result<Vec<String>, Vec<String>> {
+        let file = RuleFile {
+            name: "rules.yaml".to_owned(),
+            text: text.to_owned(),
+        };
+        let loaded = load(vec![file], &Options::default()).expect("no fields of the user's own");
+        let errors: Vec<String> = loaded.errors().map(|e| e.message.clone()).collect();
+        match &loaded.rules {
+            Some(rules) => Ok(rules.rules().map(|r| r.condition.clone()).collect()),
+            None => Err(errors),
+        }
+    }
+
+    #[test]
+    fn macros_see_what_comes_before_their_latest_definition() {
+        let rule = "- rule: T\n  desc: d\n  condition: a\n  output: o\n  priority: INFO\n  source: k8s_audit\n";
+        let define = |name: &str, condition: &str| format!("- macro: {name}\n  condition: {condition}\n");
+        let append = |name: &str, condition: &str| {
+            format!("- macro: {name}\n  condition: {condition}\n  override:\n    condition: append\n")
+        };
+        let x = |n: u8| format!("ka.verb = v{n}");
+        for (macros, want) in [
+            (
+                define("c", &x(1)) + &define("b", "c") + &define("a", "b"),
+                Ok("ka.verb = v1"),
+            ),
+            // The first macro is changed last, and uses one that uses a third.
+            (
+                define("a", &x(0)) + &define("c", &x(1)) + &define("b", "not c") + &append("a", "or b"),
+                Ok("(ka.verb = v0 or not ka.verb = v1)"),
+            ),
+            // A later change of what a macro uses changes the macro.
+            (
+                define("c", &x(1)) + &define("a", "c") + &define("c", &x(2)),
+                Ok("ka.verb = v2"),
+            ),
+            (
+                define("a", "b") + &define("b", &x(1)),
+                Err("Undefined macro 'b' used in filter."),
+            ),
+            (define("a", "a"), Err("Undefined macro 'a' used in filter.")),
+            (
+                define("a", &x(1)) + &define("a", "a"),
+                Err("reference loop in macro 'a'"),
+            ),
+            (
+                define("a", &x(1)) + &define("b", "a") + &define("a", "b"),
+                Err("reference loop in macro 'a'"),
+            ),
+        ] {
+            let got = conditions(&(macros.clone() + rule));
+            match (got, want) {
+                (Ok(got), Ok(want)) => assert_eq!(got, [want], "{macros}"),
+                (Err(got), Err(want)) => assert_eq!(got, [want], "{macros}"),
+                (got, want) => panic!("{macros}: got {got:?}, want {want:?}"),
+            }
+        }
+    }
 
     #[test]
     fn wildcards() {

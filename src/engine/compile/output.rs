@@ -1,6 +1,7 @@
 //! Output strings to pieces and keys.
 
 use super::build::Builder;
+use super::warn::warn_retired;
 use super::{Options, check};
 use crate::config::{AppendOutput, ExtraField};
 use crate::engine::ast::{Operand, OperandKind, Transformer, TransformerArgument};
@@ -11,6 +12,9 @@ use crate::engine::parser;
 use crate::engine::source::{At, Text};
 use crate::event::Source;
 use crate::fields::{Catalog, Extractor, Type, evt};
+
+/// What `suggested_output` appends for processes: where they run.
+const SUGGESTED: &str = "container_id=%container.id container_name=%container.name container_image_repository=%container.image.repository container_image_tag=%container.image.tag k8s_pod_name=%k8s.pod.name k8s_ns_name=%k8s.ns.name";
 
 /// Compiles a rule's output with what the configuration appends to it.
 pub fn compile(
@@ -29,6 +33,9 @@ pub fn compile(
         fields: Vec::new(),
     };
     for append in options.append_output.iter().filter(|a| applies(a, rule, source)) {
+        if append.suggested_output && matches!(source, Source::Syscall | Source::K8sExec) {
+            text.push(&Text::pinned(&format!(" {SUGGESTED}"), rule.at.start));
+        }
         if let Some(extra) = &append.extra_output {
             text.push(&Text::pinned(&format!(" {extra}"), rule.at.start));
         }
@@ -146,7 +153,7 @@ impl OutputCompiler<'_> {
             }
             match self.field(text, start) {
                 Ok((end, key, printed)) => {
-                    check::warn_retired(&text[start..end], format.at(percent, end), self.found);
+                    warn_retired(&text[start..end], format.at(percent, end), self.found);
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
                     }

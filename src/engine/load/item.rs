@@ -33,11 +33,7 @@ impl<'a> Item<'a> {
                 node,
             }),
             Some(_) => fail(Code::YamlValidate, format!("Mapping for key '{kind}' is empty"), at),
-            None => fail(
-                Code::YamlValidate,
-                format!("Can't decode YAML scalar value for key '{kind}'"),
-                at,
-            ),
+            None => fail(Code::YamlValidate, "Value is not a scalar value", at),
         }
     }
 
@@ -89,11 +85,11 @@ impl<'a> Item<'a> {
         match text.as_str().to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "y" => Ok(Some(true)),
             "false" | "no" | "off" | "n" => Ok(Some(false)),
-            _ => self.fail(
-                Code::YamlValidate,
-                format!("Can't decode YAML scalar value for key '{key}': `true` or `false` is due"),
-                text.whole(),
-            ),
+            _ => {
+                let help = format!("`{key}` is `true` or `false`");
+                let diagnostic = self.diagnostic(Code::YamlValidate, "Can't decode YAML scalar value", text.whole());
+                Err(Box::new(diagnostic.with_help(Some(help))))
+            }
         }
     }
 
@@ -114,11 +110,11 @@ impl<'a> Item<'a> {
             .iter()
             .map(|item| match item.scalar() {
                 Some(text) => Ok(text.clone()),
-                None => self.fail(
-                    Code::YamlValidate,
-                    format!("Items of `{key}` must be plain values"),
-                    item.at,
-                ),
+                None => {
+                    let help = format!("items of `{key}` are plain values");
+                    let diagnostic = self.diagnostic(Code::YamlValidate, "Can't decode YAML sequence value", item.at);
+                    Err(Box::new(diagnostic.with_help(Some(help))))
+                }
             })
             .collect::<Read<Vec<_>>>()
             .map(Some)
@@ -207,7 +203,7 @@ impl<'a> Item<'a> {
                 collector.report(self.diagnostic(Code::UnknownKey, message, key.at).with_help(help));
             } else if seen.contains(&name) {
                 let message = format!("Key '{name}' is given twice. The first one counts.");
-                collector.report(self.diagnostic(Code::UnknownKey, message, key.at));
+                collector.report(self.diagnostic(Code::DuplicateKey, message, key.at));
             }
             seen.push(name);
         }

@@ -282,11 +282,7 @@ fn capture_duration(item: &Item<'_>) -> Read<Option<u32>> {
     };
     match text.as_str().parse() {
         Ok(duration) => Ok(Some(duration)),
-        Err(_) => item.fail(
-            Code::YamlValidate,
-            "Can't decode YAML scalar value for key 'capture_duration'",
-            text.whole(),
-        ),
+        Err(_) => item.fail(Code::YamlValidate, "Can't decode YAML scalar value", text.whole()),
     }
 }
 
