@@ -376,10 +376,11 @@ fn exec(what: Computed, event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &mut
                 }
                 None => parameter(uri, &[b"container"], scratch),
             },
-            Computed::ExecTty => Some(flag(uri, &[b"tty"], scratch)),
+            Computed::ExecTty => Some(flag(uri, &[b"tty"], proxied, scratch)),
             Computed::ExecStdin => Some(flag(
                 uri,
                 if proxied { &[b"input", b"stdin"] } else { &[b"stdin"] },
+                proxied,
                 scratch,
             )),
             Computed::ExecArgv => Some(argv(uri, proxied, scratch)),
@@ -398,14 +399,21 @@ fn parameter(uri: &[u8], names: &[&[u8]], scratch: &mut Scratch) -> Option<Value
     value
 }
 
-fn flag(uri: &[u8], names: &[&[u8]], scratch: &mut Scratch) -> Value {
-    let mut on = false;
+/// Whether a flag is on. The API server takes the first value, and for off only `false`, `0` and no value at all; the
+/// kubelet takes `1` alone for on.
+fn flag(uri: &[u8], names: &[&[u8]], proxied: bool, scratch: &mut Scratch) -> Value {
+    let mut on = None;
     pairs(uri, |key, raw| {
-        if names.iter().any(|name| key_is(key, name)) {
-            on = matches!(raw, b"true" | b"1" | b"True" | b"TRUE" | b"t" | b"T");
+        if on.is_none() && names.iter().any(|name| key_is(key, name)) {
+            let mut value = Vec::with_capacity(raw.len());
+            decode(raw, &mut value);
+            on = Some(match proxied {
+                true => value == b"1",
+                false => !value.eq_ignore_ascii_case(b"false") && value != b"0",
+            });
         }
     });
-    constant(if on { "true" } else { "false" }, scratch)
+    constant(if on == Some(true) { "true" } else { "false" }, scratch)
 }
 
 fn is_argument(key: &[u8], proxied: bool) -> bool {

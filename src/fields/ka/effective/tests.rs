@@ -264,3 +264,29 @@ fn facts_of_the_request() {
         assert_eq!(value(Request(fact), event), want, "{event}");
     }
 }
+
+#[test]
+fn flags_are_read_as_the_servers_read_them() {
+    for (resource, subresource, uri, want) in [
+        ("pods", "exec", "/x?tty=true", "true"),
+        ("pods", "exec", "/x?tty=TRUE", "true"),
+        ("pods", "exec", "/x?tty=yes", "true"),
+        ("pods", "exec", "/x?tty=", "true"),
+        ("pods", "exec", "/x?tty=1&tty=0", "true"),
+        ("pods", "exec", "/x?tty=%46alse&tty=true", "false"),
+        ("pods", "exec", "/x?tty=0", "false"),
+        ("pods", "exec", "/x", "false"),
+        ("nodes", "proxy", "/api/v1/nodes/n/proxy/exec/ns/pod/c?tty=1", "true"),
+        (
+            "nodes",
+            "proxy",
+            "/api/v1/nodes/n/proxy/exec/ns/pod/c?tty=true",
+            "false",
+        ),
+    ] {
+        let event = format!(
+            r#"{{"requestURI":"{uri}","objectRef":{{"resource":"{resource}","subresource":"{subresource}"}}}}"#
+        );
+        assert_eq!(value(Computed::ExecTty, &event), want, "{uri}");
+    }
+}
