@@ -150,7 +150,8 @@ fn corpus(shared: &Path) -> Option<Vec<u8>> {
             .status()
             .is_ok_and(|s| s.success())
     };
-    if !path.exists() && !(script.exists() && made()) {
+    let there = path.exists() || script.exists() && made();
+    if !there {
         return None;
     }
     std::fs::read(path).ok()

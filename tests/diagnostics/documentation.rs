@@ -34,7 +34,7 @@ const ADVICE: &[(&str, &str, &str, &str)] = &[
         "LOAD_ERR_COMPILE_OUTPUT",
         "output_field",
         "An output names a field that its source does not have, or holds a `%` that begins no field.",
-        "Correct the name; write `%%` for a percent sign.",
+        "Correct the name. A percent sign that begins no field cannot be written.",
     ),
     (
         "LOAD_ERR_VALIDATE",
@@ -123,8 +123,14 @@ const ADVICE: &[(&str, &str, &str, &str)] = &[
     (
         "LOAD_UNKNOWN_KEY",
         "unknown_key",
-        "The item has a key that nothing reads, or has one twice.",
+        "The item has a key that nothing reads.",
         "Correct or remove the key: as it stands it is without effect.",
+    ),
+    (
+        "SAKER_DUPLICATE_KEY",
+        "key_twice",
+        "The item has a key twice. As in Falco, the first one counts.",
+        "Remove one of the two.",
     ),
 ];
 
