@@ -96,6 +96,23 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<RuleFile>, RuleFilesError> {
 /// # Errors
 /// Files that cannot be read; what is wrong inside them is in the result's diagnostics.
 pub fn load(config: &RulesConfig, fields: &[UserField], sources: Vec<Source>) -> Result<Loaded, RuleFilesError> {
+    load_with(config, fields, sources, false)
+}
+
+/// The same with all lints.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_linted(config: &RulesConfig, fields: &[UserField], sources: Vec<Source>) -> Result<Loaded, RuleFilesError> {
+    load_with(config, fields, sources, true)
+}
+
+fn load_with(
+    config: &RulesConfig,
+    fields: &[UserField],
+    sources: Vec<Source>,
+    lint: bool,
+) -> Result<Loaded, RuleFilesError> {
     let mut files: Vec<RuleFile> = if config.builtin {
         builtin().collect()
     } else {
@@ -112,6 +129,7 @@ pub fn load(config: &RulesConfig, fields: &[UserField], sources: Vec<Source>) ->
         fields: fields.to_vec(),
         unused_of_all: true,
         explain: false,
+        lint,
     };
     engine::load(files, &options).map_err(RuleFilesError::Fields)
 }

@@ -78,7 +78,7 @@ fn load(which: &Which) -> Result<Loaded, rulefiles::RuleFilesError> {
         files: which.rules.clone(),
         ..RulesConfig::default()
     };
-    rulefiles::load(&config, &[], vec![Source::K8sAudit])
+    rulefiles::load_linted(&config, &[], vec![Source::K8sAudit])
 }
 
 fn check(which: &Which) -> ExitCode {

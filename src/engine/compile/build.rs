@@ -249,6 +249,11 @@ impl Builder {
         out
     }
 
+    /// What has been built so far.
+    pub fn parts(&self) -> (&[Slot], &[Node]) {
+        (&self.slots, &self.nodes)
+    }
+
     pub fn finish(self) -> (Vec<Slot>, Vec<Node>) {
         (self.slots, self.nodes)
     }
