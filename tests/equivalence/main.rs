@@ -83,7 +83,7 @@ fn optimised_evaluation_equals_the_naive_one() {
             std::env::var("PROPTEST_CASES")
                 .ok()
                 .and_then(|n| n.parse().ok())
-                .unwrap_or(400),
+                .unwrap_or(1500),
         )
     };
     let choices = proptest::collection::vec(any::<u16>(), 50..1500);
