@@ -133,3 +133,20 @@ fn load_with(
     };
     engine::load(files, &options).map_err(RuleFilesError::Fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_rules_give_no_lint() {
+        let loaded = load_linted(&RulesConfig::default(), &[], vec![Source::K8sAudit]).expect("readable");
+        let found: Vec<String> = loaded
+            .diagnostics
+            .iter()
+            .filter(|d| d.code.name().starts_with("SAKER_"))
+            .map(|d| d.render(&loaded.sources))
+            .collect();
+        assert!(loaded.rules.is_some() && found.is_empty(), "{}", found.concat());
+    }
+}
