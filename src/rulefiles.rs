@@ -112,6 +112,24 @@ pub fn load(config: &RulesConfig, fields: &[UserField], sources: Vec<Source>) ->
         fields: fields.to_vec(),
         unused_of_all: true,
         explain: false,
+        lint: false,
     };
     engine::load(files, &options).map_err(RuleFilesError::Fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_rules_give_no_lint() {
+        let options = Options {
+            unused_of_all: true,
+            lint: true,
+            ..Options::default()
+        };
+        let loaded = engine::load(builtin().collect(), &options).expect("no fields of the user's own");
+        let found: Vec<String> = loaded.diagnostics.iter().map(|d| d.render(&loaded.sources)).collect();
+        assert!(loaded.rules.is_some() && found.is_empty(), "{}", found.concat());
+    }
 }

@@ -55,6 +55,13 @@ codes! {
     CompileConditionWarning = Warning "LOAD_COMPILE_CONDITION", "Warning in rule condition";
     UnknownKey = Warning "LOAD_UNKNOWN_KEY", "Unknown key in item";
     DuplicateKey = Warning "SAKER_DUPLICATE_KEY", "Key given more than once in an item";
+    LikelyList = Warning "SAKER_LIKELY_LIST", "A value looks like the name of a list that does not exist";
+    AppendPrecedence = Warning "SAKER_APPEND_PRECEDENCE", "Appended text changes how a condition is read";
+    NeverMatches = Warning "SAKER_NEVER_MATCHES", "Condition can never hold";
+    AlwaysMatches = Warning "SAKER_ALWAYS_MATCHES", "Condition holds for every event";
+    Shadowed = Warning "SAKER_SHADOWED", "An earlier rule matches every event that this rule matches";
+    OutputFieldAbsent = Warning "SAKER_OUTPUT_FIELD_ABSENT", "The condition rules out that a field of the output has a value";
+    Costly = Warning "SAKER_COSTLY", "Condition is costly and looked at for every event";
 }
 
 /// One finding about rule files.

@@ -37,7 +37,7 @@ struct Dimension {
 }
 
 /// Values that a condition cannot do without; `None` stands for absence.
-type Required = BTreeSet<Option<Box<[u8]>>>;
+pub(super) type Required = BTreeSet<Option<Box<[u8]>>>;
 
 impl Index {
     pub fn build(slots: &[Slot], nodes: &[Node], rules: &[Rule]) -> Index {
@@ -210,8 +210,15 @@ fn place(slot: &Slot) -> Option<Place<'_>> {
     }
 }
 
+/// True when the index can tell from an event that the condition does not hold.
+pub(super) fn restricts(slots: &[Slot], nodes: &[Node], node: NodeId) -> bool {
+    (0..)
+        .zip(slots)
+        .any(|(id, slot)| place(slot).is_some() && require(nodes, node, &|s| s == id).is_some())
+}
+
 /// The values that `node` requires where `is_here` says; `None` when any value will do.
-fn require(nodes: &[Node], node: NodeId, is_here: &impl Fn(SlotId) -> bool) -> Option<Required> {
+pub(super) fn require(nodes: &[Node], node: NodeId, is_here: &impl Fn(SlotId) -> bool) -> Option<Required> {
     match &nodes[node as usize] {
         Node::Test { slot, test } if is_here(*slot) => match test {
             Test::Text(TextTest::Eq(value)) => Some(Required::from([Some(value.clone())])),

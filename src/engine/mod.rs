@@ -10,6 +10,7 @@ pub mod diagnostic;
 mod eval;
 pub mod format;
 mod index;
+mod lint;
 pub mod load;
 mod operator;
 pub mod parser;

@@ -187,6 +187,11 @@ impl Text {
         }
     }
 
+    /// The first byte that was written at a position.
+    pub fn find(&self, pos: Pos) -> Option<usize> {
+        self.at.iter().position(|p| *p == pos)
+    }
+
     /// Where the whole text was written.
     pub fn whole(&self) -> At {
         self.at(0, self.text.len())

@@ -132,6 +132,48 @@ const ADVICE: &[(&str, &str, &str, &str)] = &[
         "The item has a key twice. As in Falco, the first one counts.",
         "Remove one of the two.",
     ),
+    (
+        "SAKER_LIKELY_LIST",
+        "lint_likely_list",
+        "A value in parentheses looks like the name of a list that does not exist. Falco compares with the text itself then, and says nothing.",
+        "Correct the name, or quote the value if it is meant as text.",
+    ),
+    (
+        "SAKER_APPEND_PRECEDENCE",
+        "lint_append_precedence",
+        "Appended text joins the condition as text: `a or b` and `and c` are read as `a or (b and c)`.",
+        "Put the first condition in parentheses, or replace it as a whole.",
+    ),
+    (
+        "SAKER_NEVER_MATCHES",
+        "lint_never",
+        "Parts of the condition exclude each other, so the rule never alerts.",
+        "Look at which of them is meant; `or` may be meant where `and` stands.",
+    ),
+    (
+        "SAKER_ALWAYS_MATCHES",
+        "lint_always",
+        "The condition holds for every event, so with `matching: first` no later rule alerts at all.",
+        "Restrict the condition.",
+    ),
+    (
+        "SAKER_SHADOWED",
+        "lint_shadowed",
+        "Under `matching: first` an earlier rule alerts for every event that this one would alert for.",
+        "Put the more specific rule first, or use `matching: all`.",
+    ),
+    (
+        "SAKER_OUTPUT_FIELD_ABSENT",
+        "lint_output_absent",
+        "The condition rules out that a field of the output has a value: it always prints `<NA>`.",
+        "Take the field out of the output, or the condition is not what was meant.",
+    ),
+    (
+        "SAKER_COSTLY",
+        "lint_costly",
+        "Nothing cheap restricts the rule, so its costly part is looked at for every event.",
+        "Begin with what the rule is about, such as `ka.verb`, `ka.target.resource` and `ka.stage`.",
+    ),
 ];
 
 /// The whole document.

@@ -24,6 +24,8 @@ pub fn loaded(text: &str) -> Loaded {
     let options = Options {
         sources: Source::RULE_SOURCES.to_vec(),
         unused_of_all: true,
+        // Lints are shown where a case is about one.
+        lint: text.starts_with("# lint"),
         ..Options::default()
     };
     let file = RuleFile {

@@ -127,6 +127,7 @@ fn check(which: &Which) -> Result<Checked, String> {
     }
     let options = Options {
         unused_of_all: true,
+        lint: true,
         ..Options::default()
     };
     match engine::load(files, &options) {

@@ -249,6 +249,11 @@ impl Builder {
         out
     }
 
+    /// What has been built so far.
+    pub fn parts(&self) -> (&[Slot], &[Node]) {
+        (&self.slots, &self.nodes)
+    }
+
     /// The slots and nodes of a program whose rules have these conditions.
     ///
     /// Now that it is known how many rules ask for each conjunct, those come first that settle many rules for little:

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::ast::{Expr, ExprKind, Operand};
 use super::diagnostic::{Code, Context, Diagnostic, did_you_mean};
 use super::index::Index;
+use super::lint::{self, Linted};
 use super::load::{Collector, Definitions, Exception, PLUGINS, Plugin, RuleDef};
 use super::parser;
 use super::program::{NodeId, Program, Rule, RuleSet};
@@ -40,6 +41,8 @@ pub struct Options {
     pub unused_of_all: bool,
     /// Keep each rule's conjuncts, for tests and explanations.
     pub explain: bool,
+    /// Warn of more than upstream does, under `SAKER_*` codes.
+    pub lint: bool,
 }
 
 impl Default for Options {
@@ -54,6 +57,7 @@ impl Default for Options {
             fields: Vec::new(),
             unused_of_all: false,
             explain: false,
+            lint: false,
         }
     }
 }
@@ -122,13 +126,15 @@ pub fn load_in(files: Vec<RuleFile>, options: &Options, environment: &Environmen
     let count = files.len();
     for (i, file) in files.into_iter().enumerate() {
         collector.add(file);
+        let last = i + 1 == count;
         let mut compiler = Compiler {
             options,
             catalogs: &environment.catalogs,
             diagnostics: Vec::new(),
+            // Later files may still change what an earlier one defines.
+            lint: options.lint && last,
         };
         let result = compiler.compile(&collector);
-        let last = i + 1 == count;
         let unused = |d: &Diagnostic| matches!(d.code, Code::UnusedMacro | Code::UnusedList);
         compiler
             .diagnostics
@@ -162,6 +168,7 @@ struct Compiler<'a> {
     options: &'a Options,
     catalogs: &'a [(Source, Catalog)],
     diagnostics: Vec<Diagnostic>,
+    lint: bool,
 }
 
 impl Compiler<'_> {
@@ -242,6 +249,18 @@ impl Compiler<'_> {
                     Diagnostic::new(Code::NoEvttype, message, rule.condition.whole()).with_help(Some(help.to_owned())),
                 );
             }
+            if self.lint && enabled && !failed {
+                let (slots, nodes) = builder.parts();
+                let linted = Linted {
+                    rule,
+                    expr: &expr,
+                    node,
+                    output: &output,
+                    slots,
+                    nodes,
+                };
+                linted.check(collector, catalog, &mut found);
+            }
             found.into_iter().for_each(|d| self.report(rule, d));
             if failed || !enabled || rule.priority > self.options.priority || !self.enabled(rule) {
                 continue;
@@ -265,6 +284,14 @@ impl Compiler<'_> {
             });
         }
         expansion.finish(&mut self.diagnostics);
+        if self.lint {
+            lint::macros(&collector.definitions.macros, &mut self.diagnostics);
+            for (_, builder, rules) in builders.iter().filter(|_| !out.rules.match_all) {
+                for (rule, diagnostic) in lint::shadowed(builder.parts().1, rules, &collector.definitions) {
+                    self.report(rule, diagnostic);
+                }
+            }
+        }
         for (source, builder, rules) in builders {
             let conditions: Vec<NodeId> = rules.iter().map(|r| r.node).collect();
             let (slots, nodes) = builder.finish(&conditions);

@@ -285,11 +285,13 @@ impl Collector {
         let existing = self.definitions.macros.iter_mut().find(|m| m.name == item.name);
         match (existing, change) {
             (Some(found), Change::Append) => {
+                found.appended.push(condition.whole());
                 found.condition.push_str(" ");
                 found.condition.push(&condition);
                 found.visibility = visibility;
             }
             (Some(found), _) => {
+                found.appended.clear();
                 found.condition = condition;
                 found.visibility = visibility;
             }
@@ -305,6 +307,7 @@ impl Collector {
                 name: item.name.clone(),
                 at: item.at(),
                 condition,
+                appended: Vec::new(),
                 index: visibility,
                 visibility,
             }),

@@ -34,6 +34,8 @@ pub struct MacroDef {
     pub name: String,
     pub at: At,
     pub condition: Text,
+    /// Places where appended condition text begins, for the lint on precedence.
+    pub appended: Vec<At>,
     pub index: usize,
     pub visibility: usize,
 }

@@ -1,0 +1,122 @@
+//! Golden texts of every lint.
+
+use crate::engine::{Options, RuleFile, load};
+
+fn lint(text: &str) -> String {
+    let file = RuleFile {
+        name: "rules.yaml".to_owned(),
+        text: text.to_owned(),
+    };
+    warnings(vec![file])
+}
+
+fn warnings(files: Vec<RuleFile>) -> String {
+    let options = Options {
+        lint: true,
+        ..Options::default()
+    };
+    let loaded = load(files, &options).expect("no fields of the user's own");
+    assert_eq!(loaded.errors().count(), 0, "{:?}", loaded.diagnostics);
+    let ours = loaded
+        .diagnostics
+        .iter()
+        .filter(|d| d.code.name().starts_with("SAKER_"));
+    ours.map(|d| d.render(&loaded.sources)).collect()
+}
+
+/// Rules with these conditions and a plain output.
+fn rules(conditions: &[&str]) -> String {
+    let rule = |(i, condition): (usize, &&str)| {
+        format!(
+            "- rule: r{i}\n  source: k8s_audit\n  desc: d\n  priority: INFO\n  output: x\n  condition: {condition}\n"
+        )
+    };
+    conditions.iter().enumerate().map(rule).collect()
+}
+
+fn output(condition: &str, output: &str) -> String {
+    rules(&[condition]).replace("output: x", &format!("output: \"{output}\""))
+}
+
+#[test]
+fn names_of_lists_that_do_not_exist() {
+    let list = "- list: allowed_users\n  items: [a_b]\n";
+    let conditions = rules(&[
+        "ka.user.name in (alowed_users)",
+        "ka.verb = get and ka.user.name in (my_list)",
+        "ka.verb = list and ka.user.groups intersects (allowed_users)",
+        "ka.verb = watch and ka.user.name in (\"not_a_list\")",
+        "ka.verb = create and ka.user.name in (admin)",
+    ]);
+    insta::assert_snapshot!(lint(&format!("{list}{conditions}")));
+}
+
+#[test]
+fn appends_that_change_precedence() {
+    let appends = "\
+- macro: wide
+  condition: ka.verb = get or ka.verb = list
+- macro: wide
+  condition: and ka.user.name = a
+  override: {condition: append}
+- macro: safe
+  condition: (ka.verb = get or ka.verb = list)
+- macro: safe
+  condition: and ka.user.name = a
+  override: {condition: append}
+- macro: chain
+  condition: (ka.verb = get) or (ka.verb = list)
+- macro: chain
+  condition: or ka.verb = watch
+  override: {condition: append}
+";
+    let rule = rules(&["ka.verb = create"]);
+    let more = "- rule: r0\n  condition: and wide or safe or chain\n  override: {condition: append}\n";
+    insta::assert_snapshot!(lint(&format!("{appends}{rule}{more}")));
+}
+
+#[test]
+fn conditions_that_are_decided() {
+    insta::assert_snapshot!(lint(&rules(&[
+        "ka.verb = get and ka.user.name exists and ka.verb = create",
+        "ka.verb = get and ka.user.name in ()",
+        "ka.verb in (get, list) and not ka.verb in (get, list)",
+        "not ka.user.name exists and ka.user.name contains x",
+        "ka.user.name = a or not ka.user.name = a",
+        "not ka.user.name in ()",
+        "ka.verb in (get, list) and ka.verb in (list, watch)",
+    ])));
+}
+
+#[test]
+fn rules_behind_others() {
+    insta::assert_snapshot!(lint(&rules(&[
+        "ka.verb = get and ka.target.resource = pods",
+        "ka.user.name = a and ka.target.resource = pods and ka.verb = get",
+        "(ka.verb = create or ka.useragent contains x) and ka.target.resource = roles",
+        "ka.verb = create and ka.target.resource = roles",
+        "ka.target.resource = pods and ka.verb = list",
+    ])));
+}
+
+#[test]
+fn output_fields_that_are_ruled_out() {
+    insta::assert_snapshot!(lint(&output(
+        "ka.verb = create and not ka.impuser.name exists",
+        "%ka.user.name as %ka.impuser.name did %ka.req.service.type"
+    )));
+    insta::assert_snapshot!(lint(&output(
+        "ka.verb in (get, list) and ka.user.name exists",
+        "%ka.user.name %ka.req.pod.containers.image %ka.req.configmap.name"
+    )));
+}
+
+#[test]
+fn costly_conditions() {
+    insta::assert_snapshot!(lint(&rules(&[
+        "ka.req.pod.containers.image intersects (a, b)",
+        "ka.useragent regex 'a.*b' and not ka.user.name startswith x",
+        "ka.useragent regex 'b.*b' and ka.verb = get",
+        "ka.useragent contains x",
+    ])));
+}
