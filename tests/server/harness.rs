@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -47,8 +47,7 @@ pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
 /// A `saker serve` that runs in a directory of its own.
 pub struct Server {
     pub dir: PathBuf,
-    /// Of the webhook; `None` when it is disabled.
-    webhook: Option<SocketAddr>,
+    webhook: OnceLock<SocketAddr>,
     status: SocketAddr,
     child: Child,
     log: Arc<Mutex<String>>,
@@ -159,7 +158,7 @@ impl Server {
         });
         let mut server = Server {
             dir: dir.to_owned(),
-            webhook: None,
+            webhook: OnceLock::new(),
             status: SocketAddr::from(([0, 0, 0, 0], 0)),
             child,
             log,
@@ -169,11 +168,6 @@ impl Server {
         server.status = wait_for("the status address", || {
             server.assert_running();
             server.address_after("  status   http://")
-        });
-        // The lines are written at once, and may be read in two pieces.
-        server.webhook = server.address_after("  webhook  https://").or_else(|| {
-            std::thread::sleep(PAUSE);
-            server.address_after("  webhook  https://")
         });
         server
     }
@@ -200,8 +194,10 @@ impl Server {
         });
     }
 
+    /// Of the webhook.
     pub fn address(&self) -> SocketAddr {
-        self.webhook.expect("the webhook runs")
+        let told = || wait_for("the webhook's address", || self.address_after("  webhook  https://"));
+        *self.webhook.get_or_init(told)
     }
 
     pub fn pid(&self) -> Pid {
