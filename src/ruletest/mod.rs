@@ -1,8 +1,8 @@
 //! Rules with unit tests: events that must raise alerts, and events that must not.
 //!
-//! - [`file`]: the test file's format;
-//! - [`run`]: tests against rules, with what each test showed;
-//! - [`report`]: the result as text, JSON, or JUnit XML.
+//! - [`mod@file`]: the test file's format;
+//! - [`mod@run`]: tests against rules, with what each test showed;
+//! - [`mod@report`]: the result as text, JSON, or JUnit XML.
 
 pub mod file;
 pub mod report;
