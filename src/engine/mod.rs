@@ -1,6 +1,6 @@
 //! The Falco rules language: text → tokens → tree → checked → compiled → evaluated.
 //!
-//! [`parser`] makes an [`ast`] of one condition; [`mod@load`] makes definitions of rule files; [`mod@compile`] makes a
+//! [`parser`] makes an [`ast`] of one condition; [`mod@load`] makes definitions of rule files; `compile` makes a
 //! [`RuleSet`] of those, with every error and warning as a [`diagnostic`] that knows its place through [`source`];
 //! [`Evaluator`] runs a rule set over events. Nothing here does I/O, reads a clock, or can fail once a set is loaded.
 

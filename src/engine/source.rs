@@ -189,7 +189,7 @@ impl Text {
 
     /// The first byte that was written at a position.
     pub fn find(&self, pos: Pos) -> Option<usize> {
-        self.at.iter().position(|p| *p == pos)
+        self.at.iter().position(|p| p.start == pos)
     }
 
     /// Where the whole text was written.

@@ -1,7 +1,7 @@
 //! `ka.*`: fields of Kubernetes audit events.
 //!
-//! The rows that Falco has are in [`table`], our own in [`own`]; what is no plain lookup is in [`computed`],
-//! [`request`], [`effective`] and [`certificate`].
+//! The rows that Falco has are in `table`, our own in `own`; what is no plain lookup is in `computed`,
+//! `request`, `effective` and `certificate`.
 //!
 //! Every field of the class is absent when the event has no `auditID`, as upstream has it.
 
