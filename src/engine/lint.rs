@@ -315,7 +315,7 @@ pub fn shadowed<'a>(nodes: &[Node], rules: &[Rule], definitions: &'a Definitions
             "the rule never alerts: rule `{}` comes first and matches every event that this one matches",
             rules[earlier].name
         );
-        let help = "put the narrower rule first, or set `rule_matching: all`";
+        let help = "put the narrower rule first, or set `rules.matching: all`";
         let diagnostic = Diagnostic::new(Code::Shadowed, message, definition.at).with_help(Some(help.to_owned()));
         found.push((definition, diagnostic));
     }
