@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use crate::config::UserField;
 use crate::event::Source;
-use crate::json::path::{Compiled, Path, PathError};
+use crate::json::path::{Compiled, Path, PathError, Rich};
 
 pub mod evt;
 pub mod jevt;
@@ -186,7 +186,7 @@ pub enum Extractor {
     Json(ka::Direct),
     /// A path beyond names, indexes and wildcards: evaluated by the JSONPath crate over a parsed copy.
     Rich {
-        path: Box<str>,
+        path: Arc<Rich>,
         list: bool,
     },
     Audit {

@@ -32,7 +32,28 @@ pub enum Compiled {
     /// Names, indexes and wildcards: walked directly.
     Direct(Path),
     /// Filters, descendants, slices, unions: evaluated by the crate over a parsed value.
-    Rich(JpQuery),
+    Rich(Rich),
+}
+
+/// A parsed query of the crate's. Queries of the same text are the same.
+#[derive(Clone, Debug)]
+pub struct Rich {
+    text: Box<str>,
+    pub query: JpQuery,
+}
+
+impl PartialEq for Rich {
+    fn eq(&self, other: &Rich) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Rich {}
+
+impl std::hash::Hash for Rich {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
 }
 
 /// Why a path cannot be used.
@@ -65,7 +86,7 @@ impl Compiled {
                 Segment::Selector(Selector::Name(name)) => steps.push(Step::Name(plain_name(name).into())),
                 Segment::Selector(Selector::Index(index)) => steps.push(Step::Index(*index)),
                 Segment::Selector(Selector::Wildcard) => steps.push(Step::Wildcard),
-                _ => return Ok(Compiled::Rich(query)),
+                _ => return Ok(Compiled::rich(text, query)),
             }
         }
         match steps.first() {
@@ -75,8 +96,15 @@ impl Compiled {
                 steps.remove(0);
                 Ok(Compiled::Direct(Path { root, steps }))
             }
-            Some(_) => Ok(Compiled::Rich(query)),
+            Some(_) => Ok(Compiled::rich(text, query)),
         }
+    }
+
+    fn rich(text: &str, query: JpQuery) -> Compiled {
+        Compiled::Rich(Rich {
+            text: text.into(),
+            query,
+        })
     }
 }
 

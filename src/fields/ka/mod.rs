@@ -16,10 +16,12 @@ mod table;
 pub use computed::Computed;
 pub use table::table;
 
+use std::sync::Arc;
+
 use super::{Extractor, Field, Scratch, Text, Value, evt, value::Place};
 use crate::event::Source;
 use crate::event::audit::{AuditEvent, Member, Tapes};
-use crate::json::path::{Compiled, Path, Step, walk};
+use crate::json::path::{Compiled, Path, Rich, Step, walk};
 use crate::json::tape::{compact, is_compact, unescape};
 use crate::json::{Kind, Span, Tape};
 
@@ -94,11 +96,12 @@ pub(super) fn resolve_path(path: &str, field: &Field, index: Option<u32>, pod: b
             let path = index.map_or(path.clone(), |i| path.with_index(i as usize));
             Extractor::Json(Direct::new(path, field.list, true, pod))
         }
-        // INVARIANT: rows and users' own fields are parsed when their table is made, so this is a rich path.
-        _ => Extractor::Rich {
-            path: path.into(),
+        Ok(Compiled::Rich(rich)) => Extractor::Rich {
+            path: Arc::new(rich),
             list: field.list,
         },
+        // INVARIANT: tables and users' own fields are checked when a catalog is made, so every path parses.
+        Err(_) => Extractor::External(u32::MAX, None),
     }
 }
 
@@ -201,17 +204,14 @@ impl AuditView<'_> {
     }
 
     /// A path of the user's with filters or descendants: correct, and as slow as parsing the event again.
-    fn rich(&mut self, path: &str, list: bool, scratch: &mut Scratch) -> Value {
+    fn rich(&mut self, path: &Rich, list: bool, scratch: &mut Scratch) -> Value {
         if self.event.member(Member::AuditId).is_empty() {
             return Value::Absent;
         }
-        let Ok(Compiled::Rich(query)) = Compiled::parse(path) else {
-            return Value::Absent;
-        };
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(self.event.bytes()) else {
             return Value::Absent;
         };
-        let found = jsonpath_rust::query::js_path_process(&query, &json).unwrap_or_default();
+        let found = jsonpath_rust::query::js_path_process(&path.query, &json).unwrap_or_default();
         let start = scratch.items.len();
         for value in found.into_iter().map(|v| v.val()) {
             let text = scratch.text(|out| match value {
