@@ -2,6 +2,7 @@
 //!
 //! Values come from the probe, which knows each field by its number; a rule set can be checked without one.
 
+pub mod calls;
 pub mod events;
 mod table;
 
