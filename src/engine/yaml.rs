@@ -33,7 +33,7 @@ pub struct YamlError {
 /// Deepest nesting that is read; rule files need about five levels.
 const MAX_DEPTH: usize = 100;
 /// Nodes that aliases may add; a rule file needs none.
-const MAX_NODES: usize = 4_000_000;
+const MAX_NODES: usize = 1_000_000;
 
 impl Node {
     /// The scalar's text, unless the node is a collection.
@@ -136,6 +136,10 @@ impl Builder<'_> {
             Event::Scalar(value, style, anchor, _) => {
                 let text = self.scalar_text(&value, style, span);
                 let quoted = style != ScalarStyle::Plain;
+                let at = match style {
+                    ScalarStyle::Literal | ScalarStyle::Folded => self.with_indicator(at),
+                    _ => at,
+                };
                 self.add(
                     Node {
                         kind: NodeKind::Scalar { text, quoted },
@@ -165,6 +169,23 @@ impl Builder<'_> {
                 self.add(node, 0)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A block with the `>` or `|` before it.
+    fn with_indicator(&self, at: At) -> At {
+        let content = (at.start - self.base) as usize;
+        let before = self.source.get(..content).unwrap_or_default().trim_end();
+        let line = before.rfind('\n').map_or(0, |n| n + 1);
+        let header = &before[line..];
+        let header = header.split(" #").next().unwrap_or(header).trim_end();
+        let header = header.trim_end_matches(|c: char| matches!(c, '+' | '-') || c.is_ascii_digit());
+        match header.ends_with(['>', '|']) {
+            true => At {
+                start: self.base + (line + header.len() - 1) as Pos,
+                ..at
+            },
+            false => at,
         }
     }
 
