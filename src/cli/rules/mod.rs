@@ -1,4 +1,4 @@
-//! `saker rules`: check, list, explain and test rules, and describe their format to editors.
+//! `saker rules`: check, list, explain and test rules, and help editors with them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ mod check;
 mod explain;
 mod formats;
 mod list;
+mod lsp;
 mod schema;
 mod test;
 
@@ -41,6 +42,9 @@ enum RulesCommand {
     /// Print the JSON Schema of rule files or of test files, for editors
     #[command(after_help = schema::HELP)]
     Schema(schema::SchemaArgs),
+    /// Serve an editor over standard input and output: diagnostics, completion, hover
+    #[command(after_help = lsp::HELP)]
+    Lsp(lsp::LspArgs),
 }
 
 #[derive(Debug, Args)]
@@ -57,6 +61,7 @@ pub fn run(args: RulesArgs) -> ExitCode {
         RulesCommand::Explain(args) => explain::run(&args),
         RulesCommand::Test(args) => test::run(&args),
         RulesCommand::Schema(args) => schema::run(&args),
+        RulesCommand::Lsp(args) => lsp::run(args),
     }
 }
 
