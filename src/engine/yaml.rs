@@ -1,5 +1,7 @@
 //! YAML as a tree in which every scalar knows where each of its bytes was written.
 
+use std::ops::Range;
+
 use granit_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 
 use super::source::{At, Pos, Text};
@@ -104,6 +106,27 @@ pub fn parse(text: &str, base: Pos) -> Result<Vec<Node>, YamlError> {
         }
     }
     Ok(builder.documents)
+}
+
+/// What a text's tree does not tell: where its comments and its block scalars lie, in bytes of the text.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    pub comments: Vec<Range<usize>>,
+    pub blocks: Vec<Range<usize>>,
+}
+
+/// The marks of a text that [`parse`] accepts.
+pub fn marks(text: &str) -> Marks {
+    let mut marks = Marks::default();
+    for (event, span) in Parser::new_from_str(text).map_while(Result::ok) {
+        let range = span.byte_range().unwrap_or(0..0);
+        match event {
+            Event::Comment(..) => marks.comments.push(range),
+            Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => marks.blocks.push(range),
+            _ => {}
+        }
+    }
+    marks
 }
 
 struct Builder<'a> {

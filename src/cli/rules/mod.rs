@@ -1,4 +1,4 @@
-//! `saker rules`: check, list, explain and test rules, and help editors with them.
+//! `saker rules`: check, list, explain, test and lay out rules, and help editors with them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ use crate::rulefiles::{self, RuleFilesError};
 
 mod check;
 mod explain;
+mod fmt;
 mod formats;
 mod list;
 mod lsp;
@@ -39,6 +40,9 @@ enum RulesCommand {
     /// Run rule tests: events that must raise alerts, and events that must not
     #[command(after_help = test::HELP)]
     Test(test::TestArgs),
+    /// Lay rule files out: keys in order, indentation, blank lines; values and comments stay
+    #[command(after_help = fmt::HELP)]
+    Fmt(fmt::FmtArgs),
     /// Print the JSON Schema of rule files or of test files, for editors
     #[command(after_help = schema::HELP)]
     Schema(schema::SchemaArgs),
@@ -60,6 +64,7 @@ pub fn run(args: RulesArgs) -> ExitCode {
         RulesCommand::List(args) => list::run(&args),
         RulesCommand::Explain(args) => explain::run(&args),
         RulesCommand::Test(args) => test::run(&args),
+        RulesCommand::Fmt(args) => fmt::run(&args),
         RulesCommand::Schema(args) => schema::run(&args),
         RulesCommand::Lsp(args) => lsp::run(args),
     }
