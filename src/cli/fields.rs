@@ -9,10 +9,12 @@ use crate::event::Source;
 use crate::fields::{Argument, Catalog, Field, Origin};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  saker fields\n  saker fields --format json | jq '.[].name'")]
+#[command(
+    after_help = "Examples:\n  saker fields\n  saker fields --source syscall\n  saker fields --format json | jq '.[].name'"
+)]
 pub struct FieldsArgs {
     /// Source whose fields are listed
-    #[arg(long, default_value = "k8s_audit", value_parser = ["k8s_audit"])]
+    #[arg(long, default_value = "k8s_audit", value_parser = Source::RULE_SOURCES.map(Source::name))]
     source: String,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -29,11 +31,23 @@ pub fn run(args: FieldsArgs) -> ExitCode {
     let source = Source::from_name(&args.source).unwrap_or(Source::K8sAudit);
     let catalog = Catalog::of(source);
     let text = match args.format {
-        Format::Text => text(&catalog),
-        Format::Json => json(&catalog),
+        Format::Text => text(source, &catalog),
+        Format::Json => json(source, &catalog),
         Format::Markdown => markdown(source, &catalog),
     };
     print(text.as_bytes())
+}
+
+/// Whether events of the source are read. Rules of the others are checked when they are loaded, and wait.
+const fn is_read(source: Source) -> bool {
+    matches!(source, Source::K8sAudit)
+}
+
+/// What there is to know before the fields of a source that is not read.
+fn note(source: Source) -> Option<String> {
+    let text =
+        "rules that name these fields are checked when they are loaded, but no events of this source are read yet";
+    (!is_read(source)).then(|| format!("Source `{source}`: {text}."))
 }
 
 /// The name with its argument, as rules write it.
@@ -71,23 +85,24 @@ fn path(field: &Field) -> Option<&str> {
     }
 }
 
-fn text(catalog: &Catalog) -> String {
+fn text(source: Source, catalog: &Catalog) -> String {
     let width = catalog.fields().iter().map(|f| written(f).len()).max().unwrap_or(0);
-    catalog
+    let note = note(source).map(|note| format!("# {note}\n"));
+    let rows = catalog
         .fields()
         .iter()
-        .map(|f| format!("{:width$}  {:14}  {}\n", written(f), kind(f), f.doc))
-        .collect()
+        .map(|f| format!("{:width$}  {:14}  {}\n", written(f), kind(f), f.doc));
+    note.into_iter().chain(rows).collect()
 }
 
-fn json(catalog: &Catalog) -> String {
+fn json(source: Source, catalog: &Catalog) -> String {
     let rows: Vec<_> = catalog
         .fields()
         .iter()
         .map(|f| {
             serde_json::json!({
                 "name": f.name, "type": f.kind.name(), "list": f.list, "path": path(f), "desc": f.doc,
-                "argument": argument(f),
+                "argument": argument(f), "source": source.name(), "read": is_read(source),
             })
         })
         .collect();
@@ -103,13 +118,15 @@ pub fn documentation() -> String {
          `ka.req.volume.*` read `requestObject`; when the verb is `patch` and `responseObject` is a Pod they read that instead,\n\
          because the request then holds only a patch (strategic merge, merge, JSON patch or server-side apply).\n\n",
     );
-    out += &markdown(Source::K8sAudit, &Catalog::of(Source::K8sAudit));
+    let tables = Source::RULE_SOURCES.map(|source| markdown(source, &Catalog::of(source)));
+    out += &tables.join("\n");
     out
 }
 
 /// One source's table.
 fn markdown(source: Source, catalog: &Catalog) -> String {
-    let mut out = format!("## Source `{source}`\n\n| field | type | where | meaning |\n|---|---|---|---|\n");
+    let note = note(source).map_or(String::new(), |note| format!("{note}\n\n"));
+    let mut out = format!("## Source `{source}`\n\n{note}| field | type | where | meaning |\n|---|---|---|---|\n");
     for field in catalog.fields() {
         let path = path(field).map_or(String::new(), |p| format!("`{p}`"));
         out += &format!(

@@ -7,14 +7,20 @@ use std::collections::BTreeSet;
 
 use super::ast::{Check, Expr, ExprKind, Literal, Right};
 use super::diagnostic::{Code, Context, Diagnostic, closest};
-use super::format::{FieldSource, Output};
+use super::format::Output;
 use super::index::{self, Required};
 use super::load::{Collector, Definitions, MacroDef, RuleDef};
 use super::operator::{Test, TextTest};
 use super::parser;
 use super::program::{Argument, Node, NodeId, Rule, Slot, SlotId};
 use super::source::{At, Text};
-use crate::fields::{Catalog, Extractor, Origin};
+use crate::event::Source;
+use crate::fields::{Catalog, Extractor};
+
+mod absent;
+mod hooks;
+
+use hooks::Hooks;
 
 /// Longest condition that a message repeats, in characters.
 const MAX_SHOWN: usize = 160;
@@ -38,7 +44,8 @@ impl Linted<'_> {
         self.likely_lists(collector, found);
         found.extend(appends(&self.rule.condition, &self.rule.appended));
         let whole = self.rule.condition.whole();
-        match decided(self.slots, self.nodes, self.node) {
+        let hooks = Hooks::of(self.rule, self.expr, &collector.sources);
+        match decided(self.slots, self.nodes, self.node, hooks) {
             Some((false, why)) => {
                 let message = format!("the rule can never match: {why}");
                 found.push(Diagnostic::new(Code::NeverMatches, message, whole));
@@ -68,7 +75,9 @@ impl Linted<'_> {
             }
             let word = item.text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
             let near = closest(&item.text, names());
-            if !word || check.left.field_name() == Some("evt.type") {
+            // Names of Kubernetes hold no `_`; those of processes and of kernel constants often do.
+            let usual = self.rule.known_source() != Some(Source::K8sAudit);
+            if !word || usual && near.is_none() || check.left.field_name() == Some("evt.type") {
                 return;
             }
             let message = format!("`{0}` is compared as text: no list `{0}` exists", item.text);
@@ -84,51 +93,10 @@ impl Linted<'_> {
         index::require(self.nodes, self.node, &|s| s == slot)
     }
 
-    fn absent_outputs(&self, catalog: &Catalog, found: &mut Vec<Diagnostic>) {
-        let bodiless = self.bodiless_verbs(catalog);
-        for field in &self.output.fields {
-            let FieldSource::Slot(printed) = &field.source else {
-                continue;
-            };
-            let absent = BTreeSet::from([None]);
-            let why = if self.require(printed.slot) == Some(absent) {
-                "the condition requires that it is absent".to_owned()
-            } else if let Some(verbs) = bodiless.as_ref().filter(|_| reads_body(&field.key, catalog)) {
-                format!("requests with verb {verbs} carry no object that has it")
-            } else {
-                continue;
-            };
-            let message = format!("output field `{}` never has a value: {why}", field.key);
-            let text = self.rule.output.as_str();
-            let at = text
-                .find(&format!("%{}", field.key))
-                .map_or(self.rule.output.whole(), |i| {
-                    self.rule.output.at(i, i + 1 + field.key.len())
-                });
-            let help = Some("leave it out of the output".to_owned());
-            found.push(Diagnostic::new(Code::OutputFieldAbsent, message, at).with_help(help));
-        }
-    }
-
-    /// The verbs that the condition is limited to, when none of them has a request object of its own.
-    fn bodiless_verbs(&self, catalog: &Catalog) -> Option<String> {
-        let verb = catalog.resolve(catalog.get("ka.verb")?, None).ok()?;
-        let slot = self
-            .slots
-            .iter()
-            .position(|s| matches!(s, Slot::Field(e) if *e == verb))?;
-        let verbs = self.require(slot as SlotId)?;
-        let bodiless = ["get", "list", "watch", "delete", "deletecollection"];
-        let names: Option<Vec<String>> = verbs
-            .iter()
-            .map(|v| v.as_deref().map(|v| String::from_utf8_lossy(v).into_owned()))
-            .collect();
-        let names = names.filter(|n| !n.is_empty() && n.iter().all(|n| bodiless.contains(&n.as_str())))?;
-        Some(names.join(" or "))
-    }
-
     fn costly(&self, found: &mut Vec<Diagnostic>) {
-        if index::restricts(self.slots, self.nodes, self.node) {
+        // Of system calls LOAD_NO_EVTTYPE tells that nothing restricts the rule.
+        let audit = self.rule.known_source() == Some(Source::K8sAudit);
+        if !audit || index::restricts(self.slots, self.nodes, self.node) {
             return;
         }
         // The first of several is decided first, and often alone.
@@ -160,16 +128,6 @@ fn lone_item(check: &Check) -> Option<&Literal> {
             _ => None,
         },
         _ => None,
-    }
-}
-
-/// True for fields that read into the object of a request.
-fn reads_body(key: &str, catalog: &Catalog) -> bool {
-    let name = key.split('[').next().unwrap_or(key);
-    match catalog.get(name).map(|f| &f.origin) {
-        Some(Origin::JsonPath(path)) => path.starts_with("$.requestObject."),
-        Some(Origin::PodPath(_)) => true,
-        _ => false,
     }
 }
 
@@ -209,7 +167,7 @@ fn slot_cost(slots: &[Slot], id: SlotId) -> u32 {
 }
 
 /// The truth of a node that no event can change, with the reason.
-fn decided(slots: &[Slot], nodes: &[Node], node: NodeId) -> Option<(bool, String)> {
+fn decided(slots: &[Slot], nodes: &[Node], node: NodeId, hooks: Hooks) -> Option<(bool, String)> {
     let both = |children: &[NodeId]| {
         children.iter().any(|c| match &nodes[*c as usize] {
             Node::Not(inner) => children.contains(inner),
@@ -221,14 +179,14 @@ fn decided(slots: &[Slot], nodes: &[Node], node: NodeId) -> Option<(bool, String
         Node::Test {
             test: Test::Present(false),
             ..
-        } => Some((false, "it compares with an empty list".to_owned())),
+        } => (!hooks.empty_list).then(|| (false, "it compares with an empty list".to_owned())),
         Node::Test { .. } | Node::Compare { .. } => None,
-        Node::Not(inner) => decided(slots, nodes, *inner).map(|(value, why)| (!value, why)),
+        Node::Not(inner) => decided(slots, nodes, *inner, hooks).map(|(value, why)| (!value, why)),
         Node::Or(children) => {
             if both(children) {
                 return Some((true, "a test and its opposite are alternatives".to_owned()));
             }
-            let all: Vec<_> = children.iter().map(|c| decided(slots, nodes, *c)).collect();
+            let all: Vec<_> = children.iter().map(|c| decided(slots, nodes, *c, hooks)).collect();
             let certain = all.iter().flatten().find(|(value, _)| *value).cloned();
             certain.or_else(|| all.into_iter().collect::<Option<Vec<_>>>()?.into_iter().next())
         }
@@ -236,10 +194,10 @@ fn decided(slots: &[Slot], nodes: &[Node], node: NodeId) -> Option<(bool, String
             if both(children) {
                 return Some((false, "it requires a test and its opposite".to_owned()));
             }
-            if let Some(why) = contradiction(slots, nodes, node, children) {
+            if let Some(why) = contradiction(slots, nodes, node, children, hooks) {
                 return Some((false, why));
             }
-            let all: Vec<_> = children.iter().map(|c| decided(slots, nodes, *c)).collect();
+            let all: Vec<_> = children.iter().map(|c| decided(slots, nodes, *c, hooks)).collect();
             let impossible = all.iter().flatten().find(|(value, _)| !*value).cloned();
             impossible.or_else(|| all.into_iter().collect::<Option<Vec<_>>>()?.into_iter().next())
         }
@@ -247,7 +205,7 @@ fn decided(slots: &[Slot], nodes: &[Node], node: NodeId) -> Option<(bool, String
 }
 
 /// Requirements of a conjunction that no value of a field meets at once.
-fn contradiction(slots: &[Slot], nodes: &[Node], node: NodeId, children: &[NodeId]) -> Option<String> {
+fn contradiction(slots: &[Slot], nodes: &[Node], node: NodeId, children: &[NodeId], hooks: Hooks) -> Option<String> {
     for id in 0..slots.len() as SlotId {
         let here = |s: SlotId| s == id;
         let Some(required) = index::require(nodes, node, &here) else {
@@ -263,7 +221,7 @@ fn contradiction(slots: &[Slot], nodes: &[Node], node: NodeId, children: &[NodeI
             Node::Compare { left, right, .. } => *left == id || *right == id,
             _ => false,
         });
-        if tested && required == BTreeSet::from([None]) {
+        if tested && !hooks.excludes_all && required == BTreeSet::from([None]) {
             return Some("it requires a field to be absent, and compares its value".to_owned());
         }
     }
@@ -326,11 +284,9 @@ pub fn shadowed<'a>(nodes: &[Node], rules: &[Rule], definitions: &'a Definitions
 pub fn macros(macros: &[MacroDef], diagnostics: &mut Vec<Diagnostic>) {
     for definition in macros {
         for mut diagnostic in appends(&definition.condition, &definition.appended) {
-            diagnostic.context.push(Context {
-                item_type: "macro",
-                item_name: definition.name.clone(),
-                at: definition.at,
-            });
+            diagnostic
+                .context
+                .push(Context::new("macro", &definition.name, definition.item_at));
             diagnostics.push(diagnostic);
         }
     }

@@ -10,6 +10,7 @@ pub mod diagnostic;
 mod eval;
 pub mod format;
 mod index;
+pub mod layout;
 mod lint;
 pub mod load;
 mod operator;

@@ -77,6 +77,12 @@ impl SourceMap {
         })
     }
 
+    /// Where the file ends that holds a position.
+    pub fn end_of(&self, pos: Pos) -> Pos {
+        let file = self.files.get(self.file_of(pos));
+        file.map_or(pos, |(base, file)| base + file.text.len() as Pos)
+    }
+
     /// The text of a range.
     pub fn slice(&self, at: At) -> &str {
         let Some((base, file)) = self.files.get(self.file_of(at.start)) else {

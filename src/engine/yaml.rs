@@ -1,5 +1,7 @@
 //! YAML as a tree in which every scalar knows where each of its bytes was written.
 
+use std::ops::Range;
+
 use granit_parser::{Event, Parser, ScalarStyle, Span as YamlSpan};
 
 use super::source::{At, Pos, Text};
@@ -33,7 +35,7 @@ pub struct YamlError {
 /// Deepest nesting that is read; rule files need about five levels.
 const MAX_DEPTH: usize = 100;
 /// Nodes that aliases may add; a rule file needs none.
-const MAX_NODES: usize = 4_000_000;
+const MAX_NODES: usize = 1_000_000;
 
 impl Node {
     /// The scalar's text, unless the node is a collection.
@@ -106,6 +108,27 @@ pub fn parse(text: &str, base: Pos) -> Result<Vec<Node>, YamlError> {
     Ok(builder.documents)
 }
 
+/// What a text's tree does not tell: where its comments and its block scalars lie, in bytes of the text.
+#[derive(Clone, Debug, Default)]
+pub struct Marks {
+    pub comments: Vec<Range<usize>>,
+    pub blocks: Vec<Range<usize>>,
+}
+
+/// The marks of a text that [`parse`] accepts.
+pub fn marks(text: &str) -> Marks {
+    let mut marks = Marks::default();
+    for (event, span) in Parser::new_from_str(text).map_while(Result::ok) {
+        let range = span.byte_range().unwrap_or(0..0);
+        match event {
+            Event::Comment(..) => marks.comments.push(range),
+            Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => marks.blocks.push(range),
+            _ => {}
+        }
+    }
+    marks
+}
+
 struct Builder<'a> {
     source: &'a str,
     base: Pos,
@@ -136,6 +159,10 @@ impl Builder<'_> {
             Event::Scalar(value, style, anchor, _) => {
                 let text = self.scalar_text(&value, style, span);
                 let quoted = style != ScalarStyle::Plain;
+                let at = match style {
+                    ScalarStyle::Literal | ScalarStyle::Folded => self.with_indicator(at),
+                    _ => at,
+                };
                 self.add(
                     Node {
                         kind: NodeKind::Scalar { text, quoted },
@@ -165,6 +192,23 @@ impl Builder<'_> {
                 self.add(node, 0)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// A block with the `>` or `|` before it.
+    fn with_indicator(&self, at: At) -> At {
+        let content = (at.start - self.base) as usize;
+        let before = self.source.get(..content).unwrap_or_default().trim_end();
+        let line = before.rfind('\n').map_or(0, |n| n + 1);
+        let header = &before[line..];
+        let header = header.split(" #").next().unwrap_or(header).trim_end();
+        let header = header.trim_end_matches(|c: char| matches!(c, '+' | '-') || c.is_ascii_digit());
+        match header.ends_with(['>', '|']) {
+            true => At {
+                start: self.base + (line + header.len() - 1) as Pos,
+                ..at
+            },
+            false => at,
         }
     }
 

@@ -3,6 +3,7 @@
 //! `cargo test --test conformance -- --nocapture` prints a line for each file and each case that fails. The cases lie
 //! in `../shared/conformance` beside the repository, or in the folder that `SAKER_CONFORMANCE_DIR` names.
 
+mod contexts;
 mod language;
 mod loader;
 mod mocks;

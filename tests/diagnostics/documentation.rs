@@ -203,7 +203,7 @@ pub fn documentation() -> String {
         out += &format!(
             "\n## {}\n\n{severity}: {}.\n\n{meaning}\n\n**What to do:** {action}\n",
             code.name(),
-            code.description()
+            code.description().trim_end_matches('.')
         );
         if case.is_empty() {
             continue;

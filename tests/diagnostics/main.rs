@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use saker::engine::diagnostic::Code;
 
 mod golden;
+mod messages;
+mod recorded;
 
 use golden::{cases, loaded, rendered};
 

@@ -106,13 +106,22 @@ pub fn run(args: &CheckArgs) -> ExitCode {
 
 /// Loads every file that can be read, so that one run tells of all.
 fn check(which: &Which) -> Result<Checked, String> {
-    let mut unreadable = Vec::new();
-    let mut files: Vec<RuleFile> = Vec::new();
+    let (mut files, unreadable) = read(&which.rules);
     if which.rules.is_empty() {
         files.extend(rulefiles::builtin());
     }
+    match engine::load(files, &options()) {
+        Ok(loaded) => Ok(Checked { loaded, unreadable }),
+        Err(errors) => Err(rulefiles::RuleFilesError::Fields(errors).to_string()),
+    }
+}
+
+/// Every file that can be read, and the others with why they cannot.
+pub fn read(paths: &[PathBuf]) -> (Vec<RuleFile>, Vec<(String, String)>) {
+    let mut unreadable = Vec::new();
+    let mut files: Vec<RuleFile> = Vec::new();
     let mut failed = |path: &PathBuf, error: String| unreadable.push((path.display().to_string(), error));
-    for path in &which.rules {
+    for path in paths {
         match rulefiles::expand(std::slice::from_ref(path)) {
             Err(error) => failed(path, error.to_string()),
             Ok(inside) => {
@@ -125,14 +134,15 @@ fn check(which: &Which) -> Result<Checked, String> {
             }
         }
     }
-    let options = Options {
+    (files, unreadable)
+}
+
+/// How rules are loaded to be checked.
+pub fn options() -> Options {
+    Options {
         unused_of_all: true,
         lint: true,
         ..Options::default()
-    };
-    match engine::load(files, &options) {
-        Ok(loaded) => Ok(Checked { loaded, unreadable }),
-        Err(errors) => Err(rulefiles::RuleFilesError::Fields(errors).to_string()),
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::check::Checked;
-use crate::engine::diagnostic::{Code, Diagnostic, Severity, printable};
+use crate::engine::diagnostic::{Code, Diagnostic, Expression, Severity, printable};
 use crate::engine::source::{Location, SourceMap};
 
 /// Falco's `falco_load_results`: one result per file, positions counted from 0 as it does. What Falco does not have
@@ -70,21 +70,39 @@ fn at(item_type: &str, item_name: &str, place: &Location<'_>) -> Value {
     )
 }
 
+/// A place in a condition: upstream names the condition for a file, and counts lines and columns from 1 here where it
+/// counts from 0 elsewhere, on from the place of the item around.
+fn inside(expression: &Expression, parent: &Location<'_>) -> Value {
+    const SHOWN: usize = 20;
+    let text = expression.text.replace('\n', " ");
+    let name = match text.chars().count() > SHOWN {
+        true => format!("\"{}...\"", text.chars().take(SHOWN - 3).collect::<String>()),
+        false => format!("\"{text}\""),
+    };
+    let (line, column, offset) = match expression.offset {
+        None => (0, 0, 0),
+        Some(offset) => {
+            let before = &expression.text[..offset];
+            let (_, last) = before.rsplit_once('\n').unwrap_or(("", before));
+            (before.matches('\n').count() + 1, last.len() + 1, offset)
+        }
+    };
+    let (line, column) = (parent.line - 1 + line, parent.column - 1 + column);
+    location("condition expression", "", &name, line, column, parent.offset + offset)
+}
+
 fn issue(diagnostic: &Diagnostic, sources: &SourceMap, file: &str) -> Value {
     let mut locations = vec![location("rules content", "", file, 0, 0, 0)];
     for context in &diagnostic.context {
         let place = sources.locate(context.at.start);
         locations.extend(place.map(|p| at(context.item_type, &context.item_name, &p)));
     }
+    if let Some(expression) = &diagnostic.expression
+        && let Some(parent) = diagnostic.context.last().and_then(|c| sources.locate(c.at.start))
+    {
+        locations.push(inside(expression, &parent));
+    }
     let place = sources.locate(diagnostic.at.start);
-    let part = match diagnostic.code {
-        Code::CompileCondition | Code::CompileConditionWarning | Code::UnsafeNaCheck | Code::NoEvttype => {
-            "condition expression"
-        }
-        Code::CompileOutput => "rule output expression",
-        _ => "value for",
-    };
-    locations.extend(place.as_ref().map(|p| at(part, "", p)));
     let snippet = place.as_ref().map_or(String::new(), |p| {
         format!("{}\n{}^\n", p.text, " ".repeat(p.before.chars().count()))
     });
@@ -93,6 +111,7 @@ fn issue(diagnostic: &Diagnostic, sources: &SourceMap, file: &str) -> Value {
         "code": diagnostic.code.name(), "codedesc": diagnostic.code.description(), "message": diagnostic.message,
         "context": {"locations": locations, "snippet": snippet},
         "saker": {
+            "file": place.as_ref().map(|p| p.file),
             "line": place.as_ref().map(|p| p.line), "column": place.as_ref().map(|p| p.column),
             "end_column": end, "help": diagnostic.help,
         },

@@ -1,4 +1,4 @@
-//! `saker rules`: check, list, explain and test rules, and describe their format to editors.
+//! `saker rules`: check, list, explain, test and lay out rules, and help editors with them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,8 +13,10 @@ use crate::rulefiles::{self, RuleFilesError};
 
 mod check;
 mod explain;
+mod fmt;
 mod formats;
 mod list;
+mod lsp;
 mod schema;
 mod test;
 
@@ -38,9 +40,15 @@ enum RulesCommand {
     /// Run rule tests: events that must raise alerts, and events that must not
     #[command(after_help = test::HELP)]
     Test(test::TestArgs),
+    /// Lay rule files out: keys in order, indentation, blank lines; values and comments stay
+    #[command(after_help = fmt::HELP)]
+    Fmt(fmt::FmtArgs),
     /// Print the JSON Schema of rule files or of test files, for editors
     #[command(after_help = schema::HELP)]
     Schema(schema::SchemaArgs),
+    /// Serve an editor over standard input and output: diagnostics, completion, hover
+    #[command(after_help = lsp::HELP)]
+    Lsp(lsp::LspArgs),
 }
 
 #[derive(Debug, Args)]
@@ -56,7 +64,9 @@ pub fn run(args: RulesArgs) -> ExitCode {
         RulesCommand::List(args) => list::run(&args),
         RulesCommand::Explain(args) => explain::run(&args),
         RulesCommand::Test(args) => test::run(&args),
+        RulesCommand::Fmt(args) => fmt::run(&args),
         RulesCommand::Schema(args) => schema::run(&args),
+        RulesCommand::Lsp(args) => lsp::run(args),
     }
 }
 

@@ -69,7 +69,8 @@ fn changes(append: &[&str], replace: &[&str]) -> Value {
     })
 }
 
-fn rules() -> Value {
+/// The schema of rule files.
+pub fn rules() -> Value {
     let append = || flag("deprecated: use override");
     let one_or_many = || {
         json!({"anyOf": [

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use super::place::{condition_context, macro_context, rule_context};
 use crate::engine::ast::{Expr, ExprKind, Operand, OperandKind, Right, Span, TransformerArgument};
-use crate::engine::diagnostic::{Code, Context, Diagnostic, did_you_mean};
+use crate::engine::diagnostic::{Code, Context, Diagnostic, Expression, did_you_mean};
 use crate::engine::load::{Collector, ListDef, MacroDef, RuleDef};
 use crate::engine::parser;
 use crate::engine::source::{At, Text};
@@ -78,12 +79,10 @@ impl<'a> Expansion<'a> {
         for definition in &collector.definitions.macros {
             let text = expansion.replace_lists(&definition.condition);
             let parsed = parse(&text).map_err(|mut d| {
-                let at = definition.at;
-                d.context.push(Context {
-                    item_type: "macro",
-                    item_name: definition.name.clone(),
-                    at,
-                });
+                d.context = vec![
+                    macro_context(definition),
+                    Context::new("macro condition", "", definition.condition_at),
+                ];
                 vec![*d]
             });
             expansion.by_name.insert(&definition.name, expansion.macros.len());
@@ -107,6 +106,10 @@ impl<'a> Expansion<'a> {
                 budget: MAX_NODES,
             };
             expansion.replace_macros(&mut expr, &mut walk);
+            for diagnostic in &mut walk.diagnostics {
+                diagnostic.expression = Expression::find(&definition.condition, diagnostic.at);
+                diagnostic.context = vec![macro_context(definition)];
+            }
             expansion.macros[i].expanded = Some(if walk.diagnostics.is_empty() {
                 Ok(expr)
             } else {
@@ -128,7 +131,10 @@ impl<'a> Expansion<'a> {
             match exception.condition() {
                 Ok(Some(clause)) => clauses.push(clause),
                 Ok(None) => {}
-                Err(diagnostic) => return Err(diagnostic),
+                Err(mut diagnostic) => {
+                    diagnostic.context = vec![rule_context(rule), exception.context()];
+                    return Err(diagnostic);
+                }
             }
         }
         if !clauses.is_empty() {
@@ -142,7 +148,10 @@ impl<'a> Expansion<'a> {
             condition = whole;
         }
         let text = self.replace_lists(&condition);
-        let mut expr = parse(&text)?;
+        let mut expr = parse(&text).map_err(|mut diagnostic| {
+            diagnostic.context = condition_context(rule);
+            diagnostic
+        })?;
         let mut walk = Walk {
             before: usize::MAX,
             path: Vec::new(),
@@ -150,6 +159,10 @@ impl<'a> Expansion<'a> {
             budget: MAX_NODES,
         };
         self.replace_macros(&mut expr, &mut walk);
+        for diagnostic in &mut walk.diagnostics {
+            diagnostic.expression = Expression::find(&rule.condition, diagnostic.at);
+            diagnostic.context = vec![rule_context(rule)];
+        }
         Ok((expr, walk.diagnostics))
     }
 
@@ -173,25 +186,18 @@ impl<'a> Expansion<'a> {
         for Macro { definition, used, .. } in self.macros {
             if !used {
                 let message = "Macro not referred to by any other rule/macro";
-                diagnostics.push(unused(
-                    Code::UnusedMacro,
-                    message,
-                    "macro",
-                    &definition.name,
-                    definition.at,
-                ));
+                let mut diagnostic = Diagnostic::new(Code::UnusedMacro, message, definition.at);
+                diagnostic.context.push(macro_context(definition));
+                diagnostics.push(diagnostic);
             }
         }
         for (definition, _, used) in self.lists {
             if !used {
                 let message = "List not referred to by any other rule/macro";
-                diagnostics.push(unused(
-                    Code::UnusedList,
-                    message,
-                    "list",
-                    &definition.name,
-                    definition.at,
-                ));
+                let mut diagnostic = Diagnostic::new(Code::UnusedList, message, definition.at);
+                let context = Context::new("list", &definition.name, definition.item_at);
+                diagnostic.context.push(context);
+                diagnostics.push(diagnostic);
             }
         }
     }
@@ -265,16 +271,6 @@ impl<'a> Expansion<'a> {
         )
         .with_help(help)
     }
-}
-
-fn unused(code: Code, message: &str, item_type: &'static str, name: &str, at: At) -> Diagnostic {
-    let mut diagnostic = Diagnostic::new(code, message, at);
-    diagnostic.context.push(Context {
-        item_type,
-        item_name: name.to_owned(),
-        at,
-    });
-    diagnostic
 }
 
 fn size(expr: &Expr) -> usize {
@@ -365,9 +361,12 @@ fn parse(text: &Text) -> Result<Expr, Box<Diagnostic>> {
         Err(e) => {
             let place = text.at(e.span.start as usize, e.span.end as usize);
             let help = help_for_syntax(text.as_str(), e.span.start as usize);
-            Err(Box::new(
-                Diagnostic::new(Code::CompileCondition, e.message, place).with_help(help),
-            ))
+            let mut diagnostic = Diagnostic::new(Code::CompileCondition, e.message, place).with_help(help);
+            diagnostic.expression = Some(Expression {
+                text: text.as_str().to_owned(),
+                offset: Some(e.span.start as usize),
+            });
+            Err(Box::new(diagnostic))
         }
     }
 }

@@ -6,15 +6,16 @@ mod constant;
 mod evttypes;
 mod expand;
 mod output;
+mod place;
 mod warn;
 
 use std::collections::BTreeMap;
 
 use super::ast::{Expr, ExprKind, Operand};
-use super::diagnostic::{Code, Context, Diagnostic, did_you_mean};
+use super::diagnostic::{Code, Diagnostic, did_you_mean};
 use super::index::Index;
 use super::lint::{self, Linted};
-use super::load::{Collector, Definitions, Exception, PLUGINS, Plugin, RuleDef};
+use super::load::{Collector, Definitions, PLUGINS, Plugin, RuleDef};
 use super::parser;
 use super::program::{NodeId, Program, Rule, RuleSet};
 use super::source::{At, RuleFile, SourceMap};
@@ -224,7 +225,15 @@ impl Compiler<'_> {
                 continue;
             }
             let node = check::condition(&expr, catalog, builder, &mut found);
+            let macros = &collector.definitions.macros;
+            found
+                .iter_mut()
+                .for_each(|d| place::in_condition(rule, &expr, macros, d));
+            let of_condition = found.len();
             let output = output::compile(rule, source, catalog, builder, self.options, &mut found);
+            found[of_condition..]
+                .iter_mut()
+                .for_each(|d| place::output_context(rule, d));
             if complete
                 && rule.skip_if_unknown_filter
                 && found.iter().any(|d| d.is_error() && is_unknown_field(&d.message))
@@ -249,7 +258,7 @@ impl Compiler<'_> {
                     Diagnostic::new(Code::NoEvttype, message, rule.condition.whole()).with_help(Some(help.to_owned())),
                 );
             }
-            if self.lint && enabled && !failed {
+            if self.lint && !failed {
                 let (slots, nodes) = builder.parts();
                 let linted = Linted {
                     rule,
@@ -311,11 +320,7 @@ impl Compiler<'_> {
 
     fn report(&mut self, rule: &RuleDef, mut diagnostic: Diagnostic) {
         if diagnostic.context.is_empty() {
-            diagnostic.context.push(Context {
-                item_type: "rule",
-                item_name: rule.name.clone(),
-                at: rule.at,
-            });
+            diagnostic.context.push(place::rule_context(rule));
         }
         self.diagnostics.push(diagnostic);
     }
@@ -378,8 +383,8 @@ fn is_unknown_field(message: &str) -> bool {
 fn exception_fields(rule: &RuleDef, catalog: &Catalog) -> Vec<Diagnostic> {
     rule.exceptions
         .iter()
-        .flat_map(Exception::field_texts)
-        .filter_map(|text| {
+        .flat_map(|exception| exception.field_texts().into_iter().map(move |text| (exception, text)))
+        .filter_map(|(exception, text)| {
             let (operand, _) = parser::parse_operand(text.as_str()).ok()?;
             let unknown = operand
                 .fields()
@@ -388,7 +393,9 @@ fn exception_fields(rule: &RuleDef, catalog: &Catalog) -> Vec<Diagnostic> {
                 .find(|name| catalog.find(name).is_none())?;
             let help = did_you_mean(unknown, catalog.fields().iter().map(|f| f.name.as_ref()));
             let message = format!("'{}' is not a supported filter field", text.as_str());
-            Some(Diagnostic::new(Code::Validate, message, text.whole()).with_help(help))
+            let mut diagnostic = Diagnostic::new(Code::Validate, message, text.whole()).with_help(help);
+            diagnostic.context = vec![place::rule_context(rule), exception.context()];
+            Some(diagnostic)
         })
         .collect()
 }

@@ -120,3 +120,38 @@ fn costly_conditions() {
         "ka.useragent contains x",
     ])));
 }
+
+/// Rules that wait for their users' lists and macros are no mistake, unlike the same written out.
+#[test]
+fn rules_that_wait_for_their_users() {
+    let hooks = "\
+- list: watched_namespaces
+  items: []
+- macro: trusted
+  condition: (ka.user.name exists)
+";
+    let waiting = rules(&[
+        "ka.verb = get and ka.target.namespace in (watched_namespaces)",
+        "ka.user.name startswith a and not trusted",
+    ]);
+    assert_eq!(lint(&format!("{hooks}{waiting}")), "");
+    insta::assert_snapshot!(lint(&rules(&[
+        "ka.verb = get and ka.target.namespace in ( )",
+        "ka.user.name startswith a and not ka.user.name exists",
+    ])));
+}
+
+/// `unicorn_launche` is what the kernel leaves of a process's name; a misspelled list is one all the same.
+#[test]
+fn names_of_processes_hold_underscores() {
+    let rule = |condition: &str| {
+        let text = "- list: shell_binaries\n  items: [sh]\n".to_owned() + &rules(&[condition]);
+        text.replace("k8s_audit", "syscall")
+    };
+    assert_eq!(lint(&rule("evt.type = execve and proc.aname in (unicorn_launche)")), "");
+    let misspelled = lint(&rule("evt.type = execve and proc.name in (shell_binarys)"));
+    assert!(
+        misspelled.contains("did you mean the list `shell_binaries`?"),
+        "{misspelled}"
+    );
+}

@@ -1,7 +1,7 @@
 //! Exceptions: named conditions under which a rule stays silent, written as fields, operators and values.
 
 use super::item::Item;
-use super::{Code, Collector, Read, fail};
+use super::{Code, Collector, Context, Read, fail};
 use crate::engine::ast::{Modifier, Operator};
 use crate::engine::parser;
 use crate::engine::source::{At, Text};
@@ -51,6 +51,8 @@ impl OneOrMany {
 pub struct Exception {
     pub name: String,
     pub at: At,
+    /// The whole exception.
+    pub item_at: At,
     pub fields: Option<OneOrMany>,
     pub comps: Option<OneOrMany>,
     pub values: Vec<OneOrMany>,
@@ -76,8 +78,20 @@ fn supported(text: &str) -> bool {
 }
 
 impl Exception {
+    /// What upstream calls the place of everything that is wrong with an exception.
+    pub fn context(&self) -> Context {
+        Context::new("exception", &self.name, self.item_at)
+    }
+
     /// Checks an exception that no earlier one of its name completes.
-    pub fn check_new(&self, item: &Item<'_>, _collector: &Collector) -> Read<()> {
+    pub fn check_new(&self, item: &Item<'_>) -> Read<()> {
+        self.checked(item).map_err(|mut diagnostic| {
+            diagnostic.context.push(self.context());
+            diagnostic
+        })
+    }
+
+    fn checked(&self, item: &Item<'_>) -> Read<()> {
         let Some(fields) = &self.fields else {
             return item.fail(Code::YamlValidate, "Item has no mapping for key 'fields'", self.at);
         };
@@ -272,6 +286,7 @@ impl Collector {
             let exception = Exception {
                 name: name.as_str().to_owned(),
                 at: name.whole(),
+                item_at: node.at,
                 fields: node.get("fields").filter(|n| !n.is_null()).map(OneOrMany::read),
                 comps: node.get("comps").filter(|n| !n.is_null()).map(OneOrMany::read),
                 values: match node.get("values").map(|n| (&n.kind, n)) {
@@ -287,7 +302,9 @@ impl Collector {
                     "Multiple definitions of exception '{}' in the same rule",
                     exception.name
                 );
-                self.report(item.diagnostic(Code::ExceptionNameNotUnique, message, exception.at));
+                let mut diagnostic = item.diagnostic(Code::ExceptionNameNotUnique, message, exception.at);
+                diagnostic.context.push(exception.context());
+                self.report(diagnostic);
             }
             exceptions.push(exception);
         }
@@ -343,7 +360,7 @@ impl Collector {
                             at,
                         );
                     }
-                    exception.check_new(item, self)?;
+                    exception.check_new(item)?;
                     self.definitions.rules[index].exceptions.push(exception);
                 }
             }

@@ -1,6 +1,6 @@
 //! Lists and macros, and the keys that every kind of item shares.
 
-use super::{Code, Collector, Diagnostic, ListDef, MacroDef, Read, context, fail};
+use super::{Code, Collector, Context, Diagnostic, ListDef, MacroDef, Read};
 use crate::engine::diagnostic::did_you_mean;
 use crate::engine::source::{At, Text};
 use crate::engine::yaml::{Node, NodeKind};
@@ -31,14 +31,19 @@ impl<'a> Item<'a> {
     pub fn new(kind: &'static str, node: &'a Node) -> Read<Item<'a>> {
         let value = node.get(kind);
         let at = value.map_or(node.at, |v| v.at);
+        let nameless = |message: String| {
+            let mut diagnostic = Diagnostic::new(Code::YamlValidate, message, at);
+            diagnostic.context.push(Context::new(kind, "", node.at));
+            Err(Box::new(diagnostic))
+        };
         match value.and_then(Node::scalar) {
             Some(name) if !name.is_empty() && !value.is_some_and(Node::is_null) => Ok(Item {
                 kind,
                 name: name.as_str().to_owned(),
                 node,
             }),
-            Some(_) => fail(Code::YamlValidate, format!("Mapping for key '{kind}' is empty"), at),
-            None => fail(Code::YamlValidate, "Value is not a scalar value", at),
+            Some(_) => nameless(format!("Mapping for key '{kind}' is empty")),
+            None => nameless("Value is not a scalar value".to_owned()),
         }
     }
 
@@ -48,8 +53,23 @@ impl<'a> Item<'a> {
 
     pub fn diagnostic(&self, code: Code, message: impl Into<String>, at: At) -> Diagnostic {
         let mut diagnostic = Diagnostic::new(code, message, at);
-        diagnostic.context.push(context(self.kind, &self.name, self.node.at));
         diagnostic
+            .context
+            .push(Context::new(self.kind, &self.name, self.node.at));
+        diagnostic
+    }
+
+    /// A wrong value of a key.
+    fn wrong_value(&self, key: &str, message: &str, at: At) -> Diagnostic {
+        let mut diagnostic = self.diagnostic(Code::YamlValidate, message, at);
+        let value = self.node.get(key).map_or(at, |value| value.at);
+        diagnostic.context.push(Context::new("value for", key, value));
+        diagnostic
+    }
+
+    /// Where a key's value is, with what YAML has around it.
+    pub fn value_at(&self, key: &str) -> At {
+        self.node.get(key).map_or(self.node.at, |value| value.at)
     }
 
     /// Where the item's name is.
@@ -77,10 +97,10 @@ impl<'a> Item<'a> {
         match value.scalar() {
             Some(text) if text.is_empty() || value.is_null() => {
                 let at = if text.is_empty() { name.at } else { value.at };
-                self.fail(Code::YamlValidate, "Value must be non-empty", at)
+                Err(Box::new(self.wrong_value(key, "Value must be non-empty", at)))
             }
             Some(text) => Ok(Some(text.clone())),
-            None => self.fail(Code::YamlValidate, "Value is not a scalar value", value.at),
+            None => Err(Box::new(self.wrong_value(key, "Value is not a scalar value", value.at))),
         }
     }
 
@@ -92,7 +112,7 @@ impl<'a> Item<'a> {
             "false" | "no" | "off" | "n" => Ok(Some(false)),
             _ => {
                 let help = format!("`{key}` is `true` or `false`");
-                let diagnostic = self.diagnostic(Code::YamlValidate, "Can't decode YAML scalar value", text.whole());
+                let diagnostic = self.wrong_value(key, "Can't decode YAML scalar value", text.whole());
                 Err(Box::new(diagnostic.with_help(Some(help))))
             }
         }
@@ -108,7 +128,7 @@ impl<'a> Item<'a> {
         }
         let NodeKind::Sequence(items) = &value.kind else {
             let help = format!("`{key}` takes a list, as in `{key}: [a, b]`");
-            let diagnostic = self.diagnostic(Code::YamlValidate, "Value is not a sequence", value.at);
+            let diagnostic = self.wrong_value(key, "Value is not a sequence", value.at);
             return Err(Box::new(diagnostic.with_help(Some(help))));
         };
         items
@@ -117,7 +137,7 @@ impl<'a> Item<'a> {
                 Some(text) => Ok(text.clone()),
                 None => {
                     let help = format!("items of `{key}` are plain values");
-                    let diagnostic = self.diagnostic(Code::YamlValidate, "Can't decode YAML sequence value", item.at);
+                    let diagnostic = self.wrong_value(key, "Can't decode YAML sequence value", item.at);
                     Err(Box::new(diagnostic.with_help(Some(help))))
                 }
             })
@@ -171,6 +191,8 @@ impl<'a> Item<'a> {
             if !allowed.contains(&name) {
                 let mut diagnostic =
                     self.diagnostic(Code::YamlValidate, format!("Key '{name}' cannot be {verb}"), key.at);
+                diagnostic.context.push(Context::new("overrides", "", self.node.at));
+                diagnostic.context.push(Context::new("overrides", name, key.at));
                 diagnostic.help = did_you_mean(name, allowed.iter().copied());
                 return Err(Box::new(diagnostic));
             }
@@ -257,6 +279,7 @@ impl Collector {
             (None, _) => self.definitions.lists.push(ListDef {
                 name: item.name.clone(),
                 at: item.at(),
+                item_at: item.node.at,
                 items,
                 index: visibility,
                 visibility,
@@ -293,6 +316,7 @@ impl Collector {
             (Some(found), _) => {
                 found.appended.clear();
                 found.condition = condition;
+                found.condition_at = item.value_at("condition");
                 found.visibility = visibility;
             }
             (None, Change::Append) => {
@@ -306,7 +330,9 @@ impl Collector {
             (None, _) => self.definitions.macros.push(MacroDef {
                 name: item.name.clone(),
                 at: item.at(),
+                item_at: item.node.at,
                 condition,
+                condition_at: item.value_at("condition"),
                 appended: Vec::new(),
                 index: visibility,
                 visibility,

@@ -22,6 +22,8 @@ pub use versions::{ENGINE_VERSION, PLUGINS, Plugin, Version};
 pub struct ListDef {
     pub name: String,
     pub at: At,
+    /// The whole item.
+    pub item_at: At,
     pub items: Vec<Text>,
     /// Order of the first definition, and of the latest change.
     pub index: usize,
@@ -33,7 +35,11 @@ pub struct ListDef {
 pub struct MacroDef {
     pub name: String,
     pub at: At,
+    /// The whole item.
+    pub item_at: At,
     pub condition: Text,
+    /// The condition with what YAML has around it.
+    pub condition_at: At,
     /// Places where appended condition text begins, for the lint on precedence.
     pub appended: Vec<At>,
     pub index: usize,
@@ -45,11 +51,16 @@ pub struct MacroDef {
 pub struct RuleDef {
     pub name: String,
     pub at: At,
+    /// The whole item.
+    pub item_at: At,
     /// The source as written; empty means syscall.
     pub source: String,
     pub source_at: At,
     pub condition: Text,
+    /// The condition and the output with what YAML has around them.
+    pub condition_at: At,
     pub output: Text,
+    pub output_at: At,
     pub desc: String,
     pub priority: Priority,
     pub tags: BTreeSet<String>,
@@ -115,7 +126,9 @@ impl Collector {
         let documents = match yaml::parse(&file.text, base) {
             Ok(documents) => documents,
             Err(e) => {
-                self.report(Diagnostic::new(Code::YamlParse, e.message, e.at));
+                let mut diagnostic = Diagnostic::new(Code::YamlParse, e.message, e.at);
+                diagnostic.context.push(Context::new("value for", "", e.at));
+                self.report(diagnostic);
                 return;
             }
         };
@@ -164,11 +177,13 @@ impl Collector {
     fn item(&mut self, node: &Node) {
         let NodeKind::Mapping(entries) = &node.kind else {
             let message = "Unexpected element type. Each element should be a yaml associative array.";
-            self.report(Diagnostic::new(Code::YamlValidate, message, node.at));
+            let mut diagnostic = Diagnostic::new(Code::YamlValidate, message, node.at);
+            diagnostic.context.push(Context::new("rules content item", "", node.at));
+            self.report(diagnostic);
             return;
         };
         let result = if let Some(version) = node.get("required_engine_version") {
-            versions::engine(version)
+            versions::engine(version, node)
         } else if node.get("required_plugin_versions").is_some() {
             Ok(())
         } else if node.get("list").is_some() {
@@ -194,7 +209,9 @@ impl Collector {
                     known.map(|k| format!("`{k}`")).join(", ")
                 )
             });
-            self.report(Diagnostic::new(Code::UnknownItem, "Unknown top level item", at).with_help(Some(help)));
+            let mut diagnostic = Diagnostic::new(Code::UnknownItem, "Unknown top level item", at).with_help(Some(help));
+            diagnostic.context.push(Context::new("rules content item", "", node.at));
+            self.report(diagnostic);
             Ok(())
         };
         if let Err(diagnostic) = result {
@@ -208,12 +225,4 @@ type Read<T> = Result<T, Box<Diagnostic>>;
 
 fn fail<T>(code: Code, message: impl Into<String>, at: At) -> Read<T> {
     Err(Box::new(Diagnostic::new(code, message, at)))
-}
-
-fn context(item_type: &'static str, name: &str, at: At) -> Context {
-    Context {
-        item_type,
-        item_name: name.to_owned(),
-        at,
-    }
 }

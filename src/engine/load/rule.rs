@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::item::{Change, Item};
-use super::{Code, Collector, Read, RuleDef};
+use super::{Code, Collector, Context, Read, RuleDef};
 use crate::engine::diagnostic::did_you_mean;
 use crate::engine::source::Text;
 use crate::engine::yaml::Node;
@@ -90,10 +90,13 @@ impl Collector {
         let rule = RuleDef {
             name: item.name.clone(),
             at: item.at(),
+            item_at: item.node.at,
             source: source.as_ref().map(|s| s.as_str().to_owned()).unwrap_or_default(),
             source_at: source.as_ref().map_or(item.at(), Text::whole),
             condition,
+            condition_at: item.value_at("condition"),
             output: trimmed(&output),
+            output_at: item.value_at("output"),
             desc: desc.as_str().to_owned(),
             priority,
             tags: tags(item)?.unwrap_or_default(),
@@ -107,7 +110,7 @@ impl Collector {
             appended: Vec::new(),
         };
         for exception in &rule.exceptions {
-            exception.check_new(item, self)?;
+            exception.check_new(item)?;
         }
         self.next_change();
         match self.definitions.rules.iter_mut().find(|r| r.name == rule.name) {
@@ -205,6 +208,7 @@ impl Collector {
                     } else {
                         rule.appended.clear();
                         rule.condition = text;
+                        rule.condition_at = item.value_at(key);
                     }
                 }
                 "output" => {
@@ -213,6 +217,7 @@ impl Collector {
                         append_text(&mut self.definitions.rules[index].output, &text);
                     } else {
                         self.definitions.rules[index].output = text;
+                        self.definitions.rules[index].output_at = item.value_at(key);
                     }
                 }
                 "desc" => {
@@ -237,7 +242,7 @@ impl Collector {
                         self.append_exceptions(item, index, new)?;
                     } else {
                         for exception in &new {
-                            exception.check_new(item, self)?;
+                            exception.check_new(item)?;
                         }
                         self.definitions.rules[index].exceptions = new;
                     }
@@ -321,10 +326,10 @@ fn priority(item: &Item<'_>, text: &Text) -> Read<Priority> {
             let names = Priority::ALL.map(|p| p.name().to_ascii_uppercase());
             let help = did_you_mean(&text.as_str().to_ascii_uppercase(), names.iter().map(String::as_str))
                 .unwrap_or_else(|| format!("priorities are {}", names.join(", ")));
-            Err(Box::new(
-                item.diagnostic(Code::YamlValidate, "Invalid priority", text.whole())
-                    .with_help(Some(help)),
-            ))
+            let mut diagnostic = item.diagnostic(Code::YamlValidate, "Invalid priority", text.whole());
+            let value = item.value_at("priority");
+            diagnostic.context.push(Context::new("rule priority", "", value));
+            Err(Box::new(diagnostic.with_help(Some(help))))
         }
     }
 }

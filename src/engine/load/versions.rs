@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Code, Collector, Read, fail};
+use super::{Code, Collector, Context, Read, fail};
 use crate::engine::diagnostic::Diagnostic;
 use crate::engine::yaml::{Node, NodeKind};
 
@@ -58,7 +58,13 @@ pub const PLUGINS: &[Plugin] = &[
 ];
 
 /// Checks `required_engine_version`.
-pub(super) fn engine(node: &Node) -> Read<()> {
+pub(super) fn engine(node: &Node, item: &Node) -> Read<()> {
+    let fail = |code: Code, message: String| {
+        let mut diagnostic = Diagnostic::new(code, message, node.at);
+        let context = Context::new("required_engine_version", "", item.at);
+        diagnostic.context.push(context);
+        Err(Box::new(diagnostic))
+    };
     let text = node.scalar().map(|t| t.as_str()).unwrap_or_default();
     let required = match text.parse::<u64>() {
         Ok(minor) => Some(Version(0, minor, 0)),
@@ -67,11 +73,11 @@ pub(super) fn engine(node: &Node) -> Read<()> {
     let Some(required) = required else {
         let message =
             format!("Unable to parse engine version '{text}' as a semver string. Expected \"x.y.z\" semver format.");
-        return fail(Code::YamlValidate, message, node.at);
+        return fail(Code::YamlValidate, message);
     };
     if !ENGINE_VERSION.satisfies(required) {
         let message = format!("Rules require engine version {required}, but engine version is {ENGINE_VERSION}");
-        return fail(Code::Validate, message, node.at);
+        return fail(Code::Validate, message);
     }
     Ok(())
 }
@@ -84,7 +90,9 @@ impl Collector {
                 continue;
             };
             for node in items.iter().filter_map(|item| item.get("required_plugin_versions")) {
-                if let Err(diagnostic) = plugins(node, &self.plugins) {
+                if let Err(mut diagnostic) = plugins(node, &self.plugins) {
+                    let whole = Context::new("required plugin versions", "", node.at);
+                    diagnostic.context.insert(0, whole);
                     self.report(*diagnostic);
                 }
             }
@@ -101,45 +109,56 @@ fn plugins(node: &Node, provided: &[Plugin]) -> Read<()> {
         );
     };
     for requirement in requirements {
-        let mut wanted = vec![read(requirement)?];
-        if let Some(alternatives) = requirement.get("alternatives") {
-            let NodeKind::Sequence(nodes) = &alternatives.kind else {
-                return fail(
-                    Code::YamlValidate,
-                    "Value of plugin version alternatives must be a sequence",
-                    alternatives.at,
-                );
-            };
-            for node in nodes {
-                wanted.push(read(node)?);
-            }
-        }
-        for (i, (name, _)) in wanted.iter().enumerate() {
-            if wanted[..i].iter().any(|(earlier, _)| earlier == name) {
-                let message = format!("Plugin '{name}' stands more than once among the alternatives of a requirement");
-                return fail(Code::Validate, message, requirement.at);
-            }
-        }
-        let met = wanted.iter().any(|(name, version)| {
-            provided
-                .iter()
-                .any(|p| p.name == *name && p.version.satisfies(*version))
-        });
-        if !met {
-            let list: Vec<String> = wanted
-                .iter()
-                .map(|(name, version)| format!("{name} {version}"))
-                .collect();
-            let have: Vec<String> = provided.iter().map(|p| format!("{} {}", p.name, p.version)).collect();
-            let message = format!(
-                "Plugin requirement not satisfied, must load one of: {}",
-                list.join(", ")
+        requirement_met(requirement, provided).map_err(|mut diagnostic| {
+            let name = requirement.get("name").and_then(Node::scalar);
+            let name = name.map_or("", |name| name.as_str());
+            let context = Context::new("required plugin versions entry", name, requirement.at);
+            diagnostic.context.push(context);
+            diagnostic
+        })?;
+    }
+    Ok(())
+}
+
+fn requirement_met(requirement: &Node, provided: &[Plugin]) -> Read<()> {
+    let mut wanted = vec![read(requirement)?];
+    if let Some(alternatives) = requirement.get("alternatives") {
+        let NodeKind::Sequence(nodes) = &alternatives.kind else {
+            return fail(
+                Code::YamlValidate,
+                "Value of plugin version alternatives must be a sequence",
+                alternatives.at,
             );
-            let help = format!("these are built in: {}", have.join(", "));
-            return Err(Box::new(
-                Diagnostic::new(Code::Validate, message, requirement.at).with_help(Some(help)),
-            ));
+        };
+        for node in nodes {
+            wanted.push(read(node)?);
         }
+    }
+    for (i, (name, _)) in wanted.iter().enumerate() {
+        if wanted[..i].iter().any(|(earlier, _)| earlier == name) {
+            let message = format!("Plugin '{name}' stands more than once among the alternatives of a requirement");
+            return fail(Code::Validate, message, requirement.at);
+        }
+    }
+    let met = wanted.iter().any(|(name, version)| {
+        provided
+            .iter()
+            .any(|p| p.name == *name && p.version.satisfies(*version))
+    });
+    if !met {
+        let list: Vec<String> = wanted
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        let have: Vec<String> = provided.iter().map(|p| format!("{} {}", p.name, p.version)).collect();
+        let message = format!(
+            "Plugin requirement not satisfied, must load one of: {}",
+            list.join(", ")
+        );
+        let help = format!("these are built in: {}", have.join(", "));
+        return Err(Box::new(
+            Diagnostic::new(Code::Validate, message, requirement.at).with_help(Some(help)),
+        ));
     }
     Ok(())
 }
