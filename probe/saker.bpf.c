@@ -481,6 +481,25 @@ INLINE int has_name(struct file *file)
 	return search.found;
 }
 
+#define DOTS_SIZE 256
+
+/* Whether a path as given has `..` in its first bytes; one that is longer is taken to have them. */
+INLINE int has_dots(const void *path)
+{
+	char text[DOTS_SIZE];
+	long len = bpf_probe_read_user_str(text, sizeof(text), path);
+
+	if (len == DOTS_SIZE)
+		return 1;
+	for (int i = 0; i < DOTS_SIZE - 1; i++) {
+		if (i + 1 >= len)
+			return 0;
+		if (text[i] == '.' && text[i + 1] == '.')
+			return 1;
+	}
+	return 0;
+}
+
 /* Decides whether a call is sent. */
 INLINE int wanted(const struct want *want, struct call *call, struct file *file)
 {
@@ -493,16 +512,16 @@ INLINE int wanted(const struct want *want, struct call *call, struct file *file)
 	class = class_of(want, call, file);
 	/* Most calls are of a class that no rule wants, in a container or not. */
 	both = (1u << class) | (1u << (class | CLASS_CONTAINER));
-	if (!((want->send | want->named) & both))
+	if (!((want->send | want->named | want->dotted) & both))
 		return 0;
 	call->cgroup = cgroup_id(call->task);
 	place = bpf_map_lookup_elem(&cgroups, &call->cgroup);
 	bit = !place ? both : *place == 2 ? 1u << (class | CLASS_CONTAINER) : 1u << class;
 	if (want->send & bit)
 		return 1;
-	if (!(want->named & bit))
-		return 0;
-	return !file || has_name(file);
+	if (want->named & bit && (!file || has_name(file)))
+		return 1;
+	return want->dotted & bit && has_dots((void *)argument(call->regs, want->path[0]));
 }
 
 /* Where a relative path starts. */
@@ -701,7 +720,7 @@ int dispatch(__u64 *context)
 	__u32 nr = regs->orig_ax;
 	struct want *want = bpf_map_lookup_elem(&wants, &nr);
 
-	if (want && (want->send | want->named))
+	if (want && (want->send | want->named | want->dotted))
 		bpf_tail_call(context, &families, want->open ? 0 : want->fd ? 2 : 1);
 	return 0;
 }

@@ -114,9 +114,11 @@ struct wire_process {
 
 /* How a system call is read, and which of its calls are sent. Written by user space. */
 struct want {
-	/* A bit for each class of calls, see class_of(): sent; sent when a name of its path is in `names`. */
+	/* A bit for each class of calls, see class_of(): sent; sent when a name of the file's path is in `names`; sent when
+	 * the path as given has `..` in it. */
 	__u32 send;
 	__u32 named;
+	__u32 dotted;
 	__u8 path[2];     /* which arguments are paths, from 1; 0: none */
 	__u8 dirfd[2];    /* which argument such a path is relative to; 0: the working directory */
 	__u8 fd;          /* which argument is a file descriptor; 7: the result */

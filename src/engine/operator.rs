@@ -89,6 +89,14 @@ impl TextSet {
             TextSet::Many(set) => set.contains(text),
         }
     }
+
+    /// The texts, in no order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        match self {
+            TextSet::Few(few) => Box::new(few.iter().map(|item| &**item)),
+            TextSet::Many(many) => Box::new(many.iter().map(|item| &**item)),
+        }
+    }
 }
 
 /// An integer of any field type, or a floating-point value.

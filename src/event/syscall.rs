@@ -301,8 +301,15 @@ mod tests {
 
     #[test]
     fn what_was_encoded_is_read_back() {
-        let about = FileInfo { ino: 7, ..FileInfo::default() };
-        let head = Header { nr: 257, pid: 4, ..Header::default() };
+        let about = FileInfo {
+            ino: 7,
+            ..FileInfo::default()
+        };
+        let head = Header {
+            nr: 257,
+            pid: 4,
+            ..Header::default()
+        };
         let mut bytes = Vec::new();
         encode(
             head,

@@ -88,8 +88,15 @@ mod tests {
             ("localhost:5000/x", "localhost:5000/x", None),
             ("localhost:5000/x:2@sha256:00", "localhost:5000/x", Some("2")),
         ] {
-            let container = Container { image: Some(image.into()), ..Container::default() };
-            assert_eq!((container.repository(), container.tag()), (Some(repository), tag), "{image}");
+            let container = Container {
+                image: Some(image.into()),
+                ..Container::default()
+            };
+            assert_eq!(
+                (container.repository(), container.tag()),
+                (Some(repository), tag),
+                "{image}"
+            );
         }
     }
 }

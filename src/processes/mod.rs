@@ -36,7 +36,8 @@ impl Image {
     pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
         let all = self.argv.strip_suffix(b"\0").unwrap_or(&self.argv);
         // No argument at all is not one empty argument.
-        all.split(|byte| *byte == 0).take(if self.argv.is_empty() { 0 } else { usize::MAX })
+        all.split(|byte| *byte == 0)
+            .take(if self.argv.is_empty() { 0 } else { usize::MAX })
     }
 
     /// The value of a variable of the environment.

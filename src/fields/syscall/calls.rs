@@ -77,14 +77,68 @@ pub fn by_number(nr: u16) -> Option<&'static Call> {
 }
 
 const fn row(name: &'static str, nr: libc::c_long, read: Read) -> Call {
-    Call { name, nr: nr as u16, read }
+    Call {
+        name,
+        nr: nr as u16,
+        read,
+    }
 }
 
 pub const CALLS: &[Call] = &[
-    row("open", libc::SYS_open, Read { path: [1, 0], open: 2, ..NUMBERS }),
-    row("openat", libc::SYS_openat, Read { path: [2, 0], dirfd: [1, 0], open: 3, ..NUMBERS }),
-    row("openat2", libc::SYS_openat2, Read { path: [2, 0], dirfd: [1, 0], open: OPENAT2, ..NUMBERS }),
-    row("creat", libc::SYS_creat, Read { path: [1, 0], open: CREAT, ..NUMBERS }),
-    row("connect", libc::SYS_connect, Read { fd: 1, address: 2, ..NUMBERS }),
-    row("renameat2", libc::SYS_renameat2, Read { path: [2, 4], dirfd: [1, 3], ..NUMBERS }),
+    row(
+        "open",
+        libc::SYS_open,
+        Read {
+            path: [1, 0],
+            open: 2,
+            ..NUMBERS
+        },
+    ),
+    row(
+        "openat",
+        libc::SYS_openat,
+        Read {
+            path: [2, 0],
+            dirfd: [1, 0],
+            open: 3,
+            ..NUMBERS
+        },
+    ),
+    row(
+        "openat2",
+        libc::SYS_openat2,
+        Read {
+            path: [2, 0],
+            dirfd: [1, 0],
+            open: OPENAT2,
+            ..NUMBERS
+        },
+    ),
+    row(
+        "creat",
+        libc::SYS_creat,
+        Read {
+            path: [1, 0],
+            open: CREAT,
+            ..NUMBERS
+        },
+    ),
+    row(
+        "connect",
+        libc::SYS_connect,
+        Read {
+            fd: 1,
+            address: 2,
+            ..NUMBERS
+        },
+    ),
+    row(
+        "renameat2",
+        libc::SYS_renameat2,
+        Read {
+            path: [2, 4],
+            dirfd: [1, 3],
+            ..NUMBERS
+        },
+    ),
 ];

@@ -1,0 +1,3 @@
+//! The syscall source: the probe, and what user space makes of its records.
+
+pub mod plan;
