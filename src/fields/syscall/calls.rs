@@ -62,6 +62,14 @@ pub struct Call {
 }
 
 impl Call {
+    /// What the kernel's tracepoint `sys_exit_NAME` calls it.
+    pub fn kernel_name(&self) -> &'static str {
+        match self.name {
+            "umount2" => "umount",
+            name => name,
+        }
+    }
+
     pub fn family(&self) -> Family {
         match self.read {
             Read { open: 1.., .. } => Family::Open,
