@@ -67,7 +67,7 @@ impl Processes {
 /// memory or not, as `runc init`, and calls itself `runc:[2:INIT]`.
 fn is_runtime(image: &Image, info: &ProcessInfo) -> bool {
     let file = image.exe.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let named = file.starts_with(b"runc") || info.exe_flags & EXE_MEMFD != 0 && info.comm.starts_with(b"runc:[");
-    let copy = info.exe_flags & EXE_MEMFD != 0 && file.starts_with(b"memfd:runc");
-    (named || copy) && image.arguments().nth(1) == Some(b"init")
+    let copy = image.exe.starts_with(b"memfd:runc") || info.comm.starts_with(b"runc:[");
+    let runc = file.starts_with(b"runc") || info.exe_flags & EXE_MEMFD != 0 && copy;
+    runc && image.arguments().nth(1) == Some(b"init")
 }

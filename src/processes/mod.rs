@@ -26,6 +26,8 @@ mod facts;
 mod places;
 mod records;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use container::{Container, Mount, Pod};
 pub use facts::{Fact, Snapshot, User};

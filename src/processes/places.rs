@@ -55,7 +55,7 @@ pub(super) struct Places {
     /// tick of its start (numbers are used again).
     namespaces: HashMap<(u32, u64), u64>,
     limit: usize,
-    /// Cgroups that have been refused since the last sweep, which was of no use then.
+    /// Cgroups that have been refused since the last sweep, where that was of no use.
     since_sweep: usize,
     pub refused: u64,
 }
@@ -140,8 +140,9 @@ impl Places {
 
     /// Drops all cgroups that are not among these, and containers without a cgroup.
     pub fn sweep(&mut self, used: &HashSet<u64>) {
-        self.since_sweep = 0;
+        let before = self.cgroups.len();
         self.cgroups.retain(|id, _| used.contains(id));
+        self.since_sweep = if self.cgroups.len() < before { usize::MAX } else { 0 };
         self.namespaces.retain(|_, cgroup| self.cgroups.contains_key(cgroup));
         let living: HashSet<&str> = self
             .cgroups

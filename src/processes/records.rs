@@ -17,9 +17,8 @@ impl Processes {
             Kind::Fork => self.fork(record),
             Kind::Exit => {
                 let key = actor_key(record);
-                match self.table.get_mut(key) {
-                    Some(entry) => refresh(&mut entry.process, &record.head),
-                    None => self.unknown += 1,
+                if self.table.get(key).is_none() {
+                    self.unknown += 1;
                 }
                 self.table.end(key, record.head.time);
                 Applied::Nothing

@@ -236,3 +236,6 @@ fn cut(mut text: Vec<u8>) -> Box<[u8]> {
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> u64 {
     (seconds.max(0) as u64).saturating_mul(1_000_000_000) + nanoseconds.max(0) as u64
 }
+
+#[cfg(test)]
+mod tests;
