@@ -1,5 +1,8 @@
 //! The syscall source: the probe, and what user space makes of its records.
 
+pub mod judge;
 pub mod permissions;
 pub mod plan;
 pub mod probe;
+pub mod reader;
+pub mod recording;

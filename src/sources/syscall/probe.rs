@@ -105,7 +105,7 @@ pub struct Probe {
     links: BTreeMap<u16, (Family, TracePointLinkId)>,
     dispatching: bool,
     names: BTreeSet<Need>,
-    ring: RingBuf<MapData>,
+    ring: Option<RingBuf<MapData>>,
     /// Calls that the kernel offers no tracepoint for; there is nothing to see of them then.
     pub missing: Vec<&'static str>,
 }
@@ -276,9 +276,9 @@ impl Probe {
         Ok(lost)
     }
 
-    /// The ring of records; its descriptor becomes readable when the kernel wakes its reader.
-    pub fn ring(&mut self) -> &mut RingBuf<MapData> {
-        &mut self.ring
+    /// The ring of records, once; its descriptor becomes readable when the kernel wakes its reader.
+    pub fn take_ring(&mut self) -> Option<RingBuf<MapData>> {
+        self.ring.take()
     }
 }
 
@@ -323,7 +323,7 @@ fn load(setup: Setup) -> Result<Probe, ProbeError> {
         links: BTreeMap::new(),
         dispatching: false,
         names: BTreeSet::new(),
-        ring,
+        ring: Some(ring),
         missing: Vec::new(),
     })
 }
