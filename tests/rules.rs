@@ -1,8 +1,11 @@
 //! Our own audit rules: their tests beside them, silence on a cluster that nobody attacks, and what they say of one
-//! that many do.
+//! that many do; `coverage/` sets them beside upstream's.
 //!
 //! The recordings of whole clusters are too large for the repository. They are looked for beside it, in
 //! `../shared/audit`; without them those tests say that they were skipped.
+
+#[path = "coverage/mod.rs"]
+mod coverage;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
