@@ -6,3 +6,4 @@ pub mod plan;
 pub mod probe;
 pub mod reader;
 pub mod recording;
+pub mod service;

@@ -14,6 +14,7 @@ use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 
 use super::permissions;
 use super::plan::{Plan, Wanted};
+use crate::config::SyscallConfig;
 use crate::engine::partial::Need;
 use crate::event::syscall::Kind;
 use crate::fields::syscall::calls::{self, Call, Family};
@@ -50,6 +51,19 @@ pub struct Setup {
     pub wake_at: u32,
     /// Whether processes of the host bring their environment as well.
     pub environment: bool,
+}
+
+impl Setup {
+    pub fn of(config: &SyscallConfig) -> Setup {
+        let ring = config.ring.clamp(64 << 10, 1 << 30).next_power_of_two();
+        Setup {
+            ring_bytes: ring as u32,
+            snaplen: config.snaplen,
+            // Much at once is cheap; what is alone in the ring waits for the reader's tick.
+            wake_at: (ring / 16).min(64 << 10) as u32,
+            environment: config.environment,
+        }
+    }
 }
 
 /// Why there is no probe.
@@ -102,6 +116,7 @@ pub enum Hook {
 pub struct Probe {
     ebpf: Ebpf,
     pub hook: Hook,
+    pub ring_bytes: u32,
     links: BTreeMap<u16, (Family, TracePointLinkId)>,
     dispatching: bool,
     names: BTreeSet<Need>,
@@ -320,6 +335,7 @@ fn load(setup: Setup) -> Result<Probe, ProbeError> {
     Ok(Probe {
         ebpf,
         hook,
+        ring_bytes: setup.ring_bytes,
         links: BTreeMap::new(),
         dispatching: false,
         names: BTreeSet::new(),

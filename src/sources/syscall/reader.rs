@@ -1,5 +1,6 @@
 //! The thread that reads the ring: records into the process table and through the rules, alerts to the outputs.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,19 +9,20 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
 
 use super::containers::Lookup;
 use super::judge::Judge;
 use super::plan::Plan;
-use super::probe::{Probe, ProbeError};
+use super::probe::{Hook, Probe, ProbeError};
 use super::procfs;
 use super::recording::{self, Start};
 use crate::alert::{Alert, Renderer, identity};
 use crate::engine::RuleSet;
-use crate::event::syscall::{Part, Record};
+use crate::event::syscall::{Kind, Part, Record};
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
-use crate::processes::{Applied, Fact, Limits, Place, Snapshot};
+use crate::processes::{Applied, Counts, Fact, Limits, Place, Snapshot};
 
 /// The kernel wakes us for much or for what is urgent; what is neither waits this long.
 const TICK: Duration = Duration::from_millis(100);
@@ -37,6 +39,8 @@ pub trait Sink: Send {
     fn events(&mut self, good: u64, bad: u64);
     /// Records found no room in the ring since the last call, by kind.
     fn lost(&mut self, lost: [u64; 4]);
+    /// How the process table does.
+    fn counts(&mut self, counts: Counts);
 }
 
 /// Everything the thread owns.
@@ -92,6 +96,24 @@ impl<S: Sink> Reader<S> {
             reader.learn(snapshot);
         }
         Ok(reader)
+    }
+
+    /// What is attached, in one line.
+    pub fn describe(&self) -> String {
+        let plan = Plan::new(&self.followed);
+        let rules: BTreeSet<_> = plan.calls.values().flat_map(|wanted| &wanted.rules).collect();
+        let hook = match self.probe.hook {
+            Hook::Tracepoints => "a tracepoint each",
+            Hook::AllReturns => "the tracepoint of all returns: tracefs is not there",
+        };
+        let kernel = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned());
+        format!(
+            "exec, fork, exit and {} system calls ({hook}) for {} rules; kernel {}, ring {} KiB",
+            self.probe.attached(&plan),
+            rules.len(),
+            kernel.unwrap_or_default(),
+            self.probe.ring_bytes >> 10,
+        )
     }
 
     /// Writes a recording beside evaluating: what is known by now, and all that comes.
@@ -211,10 +233,13 @@ impl<S: Sink> Reader<S> {
                 self.lost = lost;
                 if new.iter().any(|n| *n > 0) {
                     self.sink.lost(new);
+                    let now = self.judge.boot + uptime();
+                    self.sink.alert(losses(&mut self.renderer, new, now));
                 }
             }
             Err(error) => tracing::warn!(%error, "losses of the probe are not known"),
         }
+        self.sink.counts(self.judge.processes.counts());
         // Adjusting the clock moves the time of boot; what was said about the past stays.
         let boot = boot_time();
         if boot.abs_diff(self.judge.boot) > Duration::from_millis(10).as_nanos() as u64 {
@@ -265,9 +290,26 @@ fn write_line(recorder: &mut Option<Recorder>, line: &[u8]) {
     }
 }
 
+/// The alert that tells of losses: whoever floods the ring must not hide in the flood.
+fn losses(renderer: &mut Renderer, lost: [u64; 4], now: Timestamp) -> Alert {
+    let names = Kind::ALL.map(Kind::name);
+    let all: u64 = lost.iter().sum();
+    let each: Vec<String> = names.iter().zip(lost).filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {n}")).collect();
+    let fields: Vec<(&str, u64)> = names.into_iter().zip(lost).collect();
+    let message = format!("{all} events of the kernel found no room and were lost ({})", each.join(", "));
+    renderer.internal("Saker lost events", now, &message, &fields)
+}
+
+fn read(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+}
+
+/// Nanoseconds since boot.
+fn uptime() -> u64 {
+    read(ClockId::CLOCK_BOOTTIME)
+}
+
 /// When the machine booted, nanoseconds since the Unix epoch.
-pub fn boot_time() -> Timestamp {
-    use nix::time::{ClockId, clock_gettime};
-    let read = |clock| clock_gettime(clock).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64);
-    read(ClockId::CLOCK_REALTIME).saturating_sub(read(ClockId::CLOCK_BOOTTIME))
+fn boot_time() -> Timestamp {
+    read(ClockId::CLOCK_REALTIME).saturating_sub(uptime())
 }
