@@ -55,9 +55,21 @@ impl Judge {
         record: Record<'_>,
         mut matched: impl FnMut(&Rule, Timestamp, &mut Run<'_, SyscallView<'_>>),
     ) {
+        let (evaluator, mut view) = self.view(record);
+        let time = view.time;
+        evaluator.evaluate(rules, Source::Syscall, &mut view, |rule, run| matched(rule, time, run));
+    }
+
+    /// Shows `look` what a record that was taken in does to every rule; see [`Evaluator::inspect`].
+    pub fn inspect(&mut self, rules: &RuleSet, record: Record<'_>, look: impl FnMut(&Rule, &[bool], bool)) {
+        let (evaluator, mut view) = self.view(record);
+        evaluator.inspect(rules, Source::Syscall, &mut view, look);
+    }
+
+    fn view<'v>(&'v mut self, record: Record<'v>) -> (&'v mut Evaluator, SyscallView<'v>) {
         let time = record.time(self.boot);
         self.number += 1;
-        let mut view = SyscallView {
+        let view = SyscallView {
             record,
             processes: &self.processes,
             time,
@@ -66,8 +78,7 @@ impl Judge {
             boot: self.boot,
             host: &self.host,
         };
-        self.evaluator
-            .evaluate(rules, Source::Syscall, &mut view, |rule, run| matched(rule, time, run));
+        (&mut self.evaluator, view)
     }
 
     /// Lets go of what the record has ended.

@@ -91,9 +91,15 @@ pub enum RecordingError {
     Call(String),
 }
 
-/// Whether a text begins as a recording does.
-pub fn is_recording(text: &[u8]) -> bool {
-    text.trim_ascii_start().starts_with(b"{\"saker_recording\"")
+/// Whether a line is the first of a recording.
+pub fn is_start(line: &[u8]) -> bool {
+    line.trim_ascii_start().starts_with(b"{\"saker_recording\"")
+}
+
+/// Whether a text is one or more lines of a recording.
+pub fn is_part(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    is_start(text) || text.starts_with(b"{\"record\"") || text.starts_with(b"{\"fact\"")
 }
 
 /// Reads the first line.
