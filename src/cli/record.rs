@@ -51,7 +51,7 @@ pub struct RecordArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    config::duration(text).ok_or_else(|| format!("`{text}` is no time; write 500ms, 10s, 2m or 1h"))
+    config::duration::parse(text).ok_or_else(|| format!("`{text}` is no time; write 500ms, 10s, 2m or 1h"))
 }
 
 /// Counts what is recorded; alerts are for replay.

@@ -510,7 +510,7 @@ impl Default for ShutdownConfig {
 }
 
 /// `10s`, `500ms`, `2m`, `1h`.
-mod duration {
+pub mod duration {
     use serde::{Deserialize, Deserializer, de::Error};
     use std::time::Duration;
 
