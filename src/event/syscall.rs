@@ -467,7 +467,7 @@ mod tests {
                 vpid, vppid, vsid, vpgid, vtid, level, parent_level, pidns, mntns, exe_dev, exe_flags, comm, unused)
         );
         let sizes = ["want", "name_key", "settings"].map(|s| members(s).last().map(|(_, at, size)| at + size));
-        assert_eq!(sizes, [Some(24), Some(40), Some(16)]);
+        assert_eq!(sizes, [Some(24), Some(40), Some(20)]);
     }
 
     #[test]
