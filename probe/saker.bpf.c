@@ -441,6 +441,7 @@ struct name_search {
 INLINE int name_here(struct name_search *search)
 {
 	struct dentry *dentry = search->dentry;
+	struct mount *mount = search->mount, *up;
 	struct qstr name;
 	struct name_key key;
 	__u8 first = 0, *roles;
@@ -452,9 +453,9 @@ INLINE int name_here(struct name_search *search)
 	for (int i = 0; i < 3; i++) {
 		if (dentry != search->top)
 			break;
-		if (READ(search->mount, search->mount->mnt_parent) || READ(dentry, search->mount->mnt_mountpoint) ||
-		    READ(search->top, search->mount->mnt.mnt_root))
+		if (READ(dentry, mount->mnt_mountpoint) || READ(up, mount->mnt_parent) || READ(search->top, up->mnt.mnt_root))
 			return 1;
+		search->mount = mount = up;
 	}
 	if (READ(name, dentry->d_name) || READ(search->dentry, dentry->d_parent))
 		return 1;

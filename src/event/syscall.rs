@@ -191,7 +191,7 @@ pub struct ProcessInfo {
     /// `EXE_…`
     pub exe_flags: u32,
     /// Name, padded with NUL.
-    #[serde(with = "padded")]
+    #[serde(with = "crate::event::bytes::padded")]
     pub comm: [u8; 16],
     #[serde(skip)]
     pub unused: u32,
@@ -306,97 +306,20 @@ pub fn encode(mut head: Header, parts: [&[u8]; PARTS], out: &mut Vec<u8>) {
     debug_assert_eq!(out.len() - start, size);
 }
 
-/// A name padded with NUL, in JSON a text.
-mod padded {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(name: &[u8; 16], out: S) -> Result<S::Ok, S::Error> {
-        let len = name.iter().position(|b| *b == 0).unwrap_or(name.len());
-        super::bytes::serialize(&name[..len], out)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
-        let text = super::bytes::Bytes::deserialize(from)?.0;
-        let mut name = [0; 16];
-        let len = text.len().min(15);
-        name[..len].copy_from_slice(&text[..len]);
-        Ok(name)
-    }
-}
-
 /// An address, in JSON its bytes in hexadecimal.
 mod hexadecimal {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    use crate::event::bytes::{from_hex, to_hex};
+
     pub fn serialize<S: Serializer>(bytes: &[u8; 16], out: S) -> Result<S::Ok, S::Error> {
-        out.serialize_str(&super::bytes::to_hex(bytes))
+        out.serialize_str(&to_hex(bytes))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
         let text = String::deserialize(from)?;
-        let bytes = super::bytes::from_hex(&text).and_then(|bytes| bytes.try_into().ok());
+        let bytes = from_hex(&text).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
         bytes.ok_or_else(|| D::Error::custom("16 bytes in hexadecimal are needed"))
-    }
-}
-
-/// Bytes that are text for the most part: in JSON a string, or `{"hex": "…"}` where they are not UTF-8.
-pub mod bytes {
-    use serde::de::Error;
-    use serde::ser::SerializeMap;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    /// Bytes in that form.
-    #[derive(Clone, Debug, Default, PartialEq, Eq)]
-    pub struct Bytes(pub Vec<u8>);
-
-    impl Serialize for Bytes {
-        fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-            serialize(&self.0, out)
-        }
-    }
-
-    impl<'de> Deserialize<'de> for Bytes {
-        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
-            #[derive(Deserialize)]
-            #[serde(untagged)]
-            enum Form {
-                Text(String),
-                Hex { hex: String },
-            }
-            match Form::deserialize(from)? {
-                Form::Text(text) => Ok(Bytes(text.into_bytes())),
-                Form::Hex { hex } => from_hex(&hex)
-                    .map(Bytes)
-                    .ok_or_else(|| D::Error::custom("`hex` is not hexadecimal")),
-            }
-        }
-    }
-
-    /// For `#[serde(with)]`.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(bytes: &[u8], out: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => out.serialize_str(text),
-            Err(_) => {
-                let mut map = out.serialize_map(Some(1))?;
-                map.serialize_entry("hex", &to_hex(bytes))?;
-                map.end()
-            }
-        }
-    }
-
-    pub fn to_hex(bytes: &[u8]) -> String {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
-        bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
-    }
-
-    pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-        let digit = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
-        let pairs = text.as_bytes().chunks(2);
-        pairs.map(|pair| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?)).collect()
     }
 }
 

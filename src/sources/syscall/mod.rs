@@ -4,6 +4,7 @@ pub mod judge;
 pub mod permissions;
 pub mod plan;
 pub mod probe;
+pub mod procfs;
 pub mod reader;
 pub mod recording;
 pub mod service;

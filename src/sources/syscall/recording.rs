@@ -16,7 +16,7 @@ use serde_json::Value;
 use zerocopy::IntoBytes;
 
 use crate::event::Timestamp;
-use crate::event::syscall::bytes::Bytes;
+use crate::event::bytes;
 use crate::event::syscall::{FileInfo, Header, Kind, Part, ProcessInfo, Record, encode};
 use crate::fields::syscall::calls;
 use crate::processes::Fact;
@@ -64,16 +64,24 @@ pub struct Recorded {
     pub gid: u32,
     pub cpu: u16,
     pub flags: u16,
-    pub path1: Bytes,
-    pub path2: Bytes,
-    pub base1: Bytes,
-    pub base2: Bytes,
+    #[serde(with = "bytes")]
+    pub path1: Vec<u8>,
+    #[serde(with = "bytes")]
+    pub path2: Vec<u8>,
+    #[serde(with = "bytes")]
+    pub base1: Vec<u8>,
+    #[serde(with = "bytes")]
+    pub base2: Vec<u8>,
     pub file: Option<FileInfo>,
     pub process: Option<ProcessInfo>,
-    pub address: Bytes,
-    pub data: Bytes,
-    pub env: Bytes,
-    pub cgroup_path: Bytes,
+    #[serde(with = "bytes")]
+    pub address: Vec<u8>,
+    #[serde(with = "bytes")]
+    pub data: Vec<u8>,
+    #[serde(with = "bytes")]
+    pub env: Vec<u8>,
+    #[serde(with = "bytes")]
+    pub cgroup_path: Vec<u8>,
 }
 
 /// Why a line cannot be used.
@@ -161,7 +169,7 @@ fn drop_empty(value: &mut Value) {
 
 impl Recorded {
     fn of(record: &Record<'_>) -> Recorded {
-        let part = |part| Bytes(record.part(part).to_vec());
+        let part = |part| record.part(part).to_vec();
         let head = record.head;
         let call = calls::by_number(head.nr).filter(|_| record.kind == Kind::Call);
         Recorded {
@@ -225,15 +233,15 @@ impl Recorded {
         encode(
             head,
             [
-                &self.path1.0,
-                &self.path2.0,
-                &self.base1.0,
-                &self.base2.0,
+                &self.path1,
+                &self.path2,
+                &self.base1,
+                &self.base2,
                 object,
-                &self.address.0,
-                &self.data.0,
-                &self.env.0,
-                &self.cgroup_path.0,
+                &self.address,
+                &self.data,
+                &self.env,
+                &self.cgroup_path,
             ],
             out,
         );
