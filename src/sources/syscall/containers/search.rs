@@ -23,8 +23,8 @@ const NAMESPACES: usize = 32;
 const STORAGE: [&str; 2] = ["run/containers/storage", "var/lib/containers/storage"];
 /// State of what was started by these programs without more around them.
 const STATES: [(&str, &str, &str); 2] = [("runc", "run/runc", "state.json"), ("crun", "run/crun", "status")];
-/// State that runc keeps for docker.
-const DOCKER_STATE: &str = "run/docker/runtime-runc/moby";
+/// State that runc keeps for containerd, whichever directory that has, and for docker; by namespace.
+const SHIM_STATES: [&str; 2] = ["run/containerd/runc", "run/docker/runtime-runc"];
 
 pub struct Search<'a> {
     pub node: Root,
@@ -65,8 +65,7 @@ impl Search<'_> {
                     };
                     let moby = namespace == "moby";
                     draft.container.runtime = if moby { "docker" } else { "containerd" }.into();
-                    let state = base.join("runc").join(namespace);
-                    self.started(&[state.as_path(), Path::new(DOCKER_STATE)], draft);
+                    self.started(SHIM_STATES.map(|base| Path::new(base).join(namespace)), draft);
                     self.take(&bundle, &directory, draft);
                     return Some(!moby || self.docker(draft).unwrap_or(false));
                 }
@@ -75,34 +74,58 @@ impl Search<'_> {
         None
     }
 
-    /// Fills in what a bundle says.
+    /// Fills in what the bundle in `directory` says.
     fn take(&self, bundle: &Bundle, directory: &Path, draft: &mut Draft) {
         bundle.fill(&Path::new("/").join(directory), draft);
-        draft.container.host_pid = self.of_host(bundle, "pid", "pid");
-        draft.container.host_network = self.of_host(bundle, "network", "net");
-        draft.container.host_ipc = self.of_host(bundle, "ipc", "ipc");
         annotations::fill(&bundle.annotations, draft);
+        let sandbox = self.sandbox(directory, draft);
+        let of_host = |kind, link| self.of_host(bundle, sandbox.as_ref(), kind, link);
+        draft.container.host_pid = of_host("pid", "pid");
+        draft.container.host_network = of_host("network", "net");
+        draft.container.host_ipc = of_host("ipc", "ipc");
+        if let Some(sandbox) = sandbox
+            && &*draft.container.runtime == "cri-o"
+        {
+            draft.pod().labels = annotations::sandbox_labels(&sandbox.annotations, draft);
+            draft.pod().ip = annotations::sandbox_ip(&sandbox.annotations);
+        }
+    }
+
+    /// The bundle of the pod's sandbox, which lies beside the container's own.
+    fn sandbox(&self, directory: &Path, draft: &Draft) -> Option<Bundle> {
+        let sandbox = draft.container.pod.as_ref()?.sandbox_id.as_deref()?;
+        if sandbox == self.id || !super::is_id(sandbox) {
+            return None;
+        }
+        self.bundle(Path::new(&directory.to_str()?.replace(self.id, sandbox)))
     }
 
     /// Whether the container shares a namespace with the host.
-    fn of_host(&self, bundle: &Bundle, kind: &str, link: &str) -> Option<bool> {
+    fn of_host(&self, bundle: &Bundle, sandbox: Option<&Bundle>, kind: &str, link: &str) -> Option<bool> {
         let path = match bundle.namespace(kind) {
             Whose::Host => return Some(true),
             Whose::Own => return Some(false),
             Whose::Path(path) => path,
         };
-        let host = self.node.namespace(1, link)?;
         // `/proc/<pid of the sandbox>/ns/<kind>`, whose namespace may be the host's in turn.
         let Some(process) = path.strip_prefix("/proc/").and_then(|rest| rest.split('/').next()) else {
             // A file that a namespace is mounted on; runtimes do that only with those they make.
             return Some(false);
         };
+        match sandbox.map(|sandbox| sandbox.namespace(kind)) {
+            Some(Whose::Host) => return Some(true),
+            Some(Whose::Own) => return Some(false),
+            // Another container than the sandbox, perhaps: the kernel knows.
+            Some(Whose::Path(path)) if !path.starts_with("/proc/") => return Some(false),
+            _ => (),
+        }
+        let host = self.node.namespace(1, link)?;
         let theirs = process.parse().ok().and_then(|pid| self.node.namespace(pid, link));
         let theirs = theirs.or_else(|| self.node.namespace(self.pid?, link));
         theirs.map(|theirs| theirs == host)
     }
 
-    fn started(&self, directories: &[&Path], draft: &mut Draft) {
+    fn started(&self, directories: [PathBuf; 2], draft: &mut Draft) {
         let states = directories
             .iter()
             .flat_map(|directory| ["state.json", "status"].map(|file| self.read(&directory.join(self.id).join(file))));
@@ -135,18 +158,8 @@ impl Search<'_> {
             .into_iter()
             .find_map(|directory| self.bundle(&directory).map(|bundle| (directory, bundle)))?;
         draft.container.runtime = annotations::manager(&bundle.annotations).into();
-        let states = STATES.map(|(_, directory, _)| Path::new(directory));
         self.take(&bundle, &directory, draft);
-        self.started(&states, draft);
-        let sandbox = draft.container.pod.as_ref().and_then(|pod| pod.sandbox_id.clone());
-        if let Some(sandbox) = sandbox.filter(|id| **id != *self.id && super::is_id(id))
-            && let Some(bundle) = userdata(&sandbox).iter().find_map(|directory| self.bundle(directory))
-        {
-            let labels = annotations::sandbox_labels(&bundle.annotations, draft);
-            let pod = draft.pod();
-            pod.labels = labels;
-            pod.ip = annotations::sandbox_ip(&bundle.annotations);
-        }
+        self.started(STATES.map(|(_, directory, _)| directory.into()), draft);
         // Containers with --rm stand in the volatile file, which older releases do not have.
         let listed = STORAGE.iter().any(|base| {
             ["containers.json", "volatile-containers.json"].iter().any(|file| {

@@ -37,24 +37,16 @@ const CONTAINER: Bounds = Bounds {
 /// A user, as passwd(5) has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
-    pub uid: u32,
     pub name: Box<str>,
     pub home: Box<str>,
     pub shell: Box<str>,
 }
 
-/// A group, as group(5) has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Group {
-    pub gid: u32,
-    pub name: Box<str>,
-}
-
-/// The names that hold in one place.
+/// The names that hold in one place, by user id and by group id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    pub users: Vec<User>,
-    pub groups: Vec<Group>,
+    pub users: Vec<(u32, User)>,
+    pub groups: Vec<(u32, Box<str>)>,
     /// Entries did not fit, or a file was not read to its end.
     pub cut: bool,
 }
@@ -62,12 +54,12 @@ pub struct Names {
 impl Names {
     /// The user of an id: the first entry counts, as for getpwuid(3).
     pub fn user(&self, uid: u32) -> Option<&User> {
-        self.users.iter().find(|user| user.uid == uid)
+        self.users.iter().find(|(id, _)| *id == uid).map(|(_, user)| user)
     }
 
-    /// The group of an id.
-    pub fn group(&self, gid: u32) -> Option<&Group> {
-        self.groups.iter().find(|group| group.gid == gid)
+    /// The name of a group.
+    pub fn group(&self, gid: u32) -> Option<&str> {
+        self.groups.iter().find(|(id, _)| *id == gid).map(|(_, name)| &**name)
     }
 
     /// Adds entries of passwd(5).
@@ -82,12 +74,11 @@ impl Names {
                 return;
             }
             let user = User {
-                uid,
                 name: bounded(name),
                 home: bounded(home),
                 shell: bounded(shell),
             };
-            self.users.push(user);
+            self.users.push((uid, user));
         }
     }
 
@@ -100,8 +91,7 @@ impl Names {
                 self.cut = true;
                 return;
             }
-            let name = bounded(name);
-            self.groups.push(Group { gid, name });
+            self.groups.push((gid, bounded(name)));
         }
     }
 }
@@ -267,7 +257,7 @@ mod tests {
         assert_eq!(names.user(7).unwrap().shell.as_ref(), "/sbin/nologin");
         assert_eq!(names.users.len(), 3);
         names.add_groups(b"wheel:x:10:a,b\n\xff\xfe:x:11:\n", 1);
-        assert_eq!(names.group(10).unwrap().name.as_ref(), "wheel");
+        assert_eq!(names.group(10), Some("wheel"));
         assert!(names.cut && names.group(11).is_none());
     }
 
@@ -282,7 +272,7 @@ mod tests {
         let second = users.container(&container("a", "/box"), None);
         assert_eq!(second.user(1).unwrap().name.as_ref(), "other");
         assert_eq!(users.node().user(0).unwrap().shell.as_ref(), "/bin/bash");
-        assert_eq!(users.node().group(0).unwrap().name.as_ref(), "root");
+        assert_eq!(users.node().group(0), Some("root"));
     }
 
     #[test]

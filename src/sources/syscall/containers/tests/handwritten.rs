@@ -87,6 +87,20 @@ fn containerd_with_kubernetes() {
 }
 
 #[test]
+fn the_sandbox_tells_whose_a_namespace_is() {
+    // Process 9 is gone or hidden: what counts is how the sandbox itself was made.
+    let shared = r#"{"namespaces":[{"type":"pid"},{"type":"ipc","path":"/proc/9/ns/ipc"},{"type":"network","path":"/proc/9/ns/net"}]}"#;
+    let node = Node::new();
+    node.write(&task(ID), &bundle(&containerd_annotations(), shared));
+    node.write(
+        &task(SANDBOX),
+        &bundle("{}", r#"{"namespaces":[{"type":"pid"},{"type":"ipc"}]}"#),
+    );
+    let (container, ..) = known(node.find(ID, KUBEPODS));
+    assert_eq!((container.host_network, container.host_ipc), (Some(true), Some(false)));
+}
+
+#[test]
 fn the_address_of_a_pod_is_that_of_its_sandbox() {
     let node = Node::new();
     let linux = r#"{"namespaces":[{"type":"network","path":"/proc/43/ns/net"}]}"#;

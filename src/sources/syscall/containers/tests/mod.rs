@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 
 mod handwritten;
+mod real;
 
 /// A node whose files are below a directory of its own.
 struct Node(tempfile::TempDir);
