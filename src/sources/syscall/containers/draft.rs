@@ -29,7 +29,7 @@ impl Draft {
             return text.into();
         }
         self.cut += 1;
-        text[..text.floor_char_boundary(limit)].into()
+        start(text, limit).into()
     }
 
     /// A text that is absent when it is empty, as Go writes it.
@@ -69,6 +69,14 @@ impl Draft {
         };
         self.container.mounts.push(mount);
     }
+}
+
+/// As many whole characters as fit in `limit` bytes.
+pub fn start(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// An RFC 3339 time; Go's zero time and those before 1970 are none.

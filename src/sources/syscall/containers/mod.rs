@@ -48,8 +48,8 @@ impl Default for ContainersConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Known {
-        container: Container,
-        /// Nothing is missing that the runtime is going to write; else it is worth to ask again.
+        container: Box<Container>,
+        /// Nothing is missing that the runtime is going to write; else it is worth asking again.
         complete: bool,
         /// Labels and mounts left out, and texts cut, because there were too many or they were too long.
         cut: u32,
@@ -104,7 +104,7 @@ impl Lookup {
         let whole = draft.sandbox || (container.name.is_some() && container.image.is_some());
         Found::Known {
             complete: told == Some(true) && (uid.is_none() || (named && whole)),
-            container: draft.container,
+            container: Box::new(draft.container),
             cut: draft.cut,
         }
     }

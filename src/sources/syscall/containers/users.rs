@@ -9,8 +9,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ContainersConfig;
 use super::files::{Root, Stamp};
+use super::{ContainersConfig, draft};
 use crate::processes::container::Container;
 
 /// Containers whose names are kept; the one not asked for the longest makes room.
@@ -110,7 +110,7 @@ fn number(text: &[u8]) -> Option<u32> {
 
 fn bounded(text: &[u8]) -> Box<str> {
     let text = String::from_utf8_lossy(&text[..text.len().min(TEXT)]);
-    text[..text.floor_char_boundary(TEXT)].into()
+    draft::start(&text, TEXT).into()
 }
 
 /// Reads names and keeps them until the files change.
@@ -180,7 +180,8 @@ impl Users {
             return Some(Arc::clone(&kept.names));
         }
         let mut names = Names::default();
-        let [users, groups] = files.map(|file| file.map_or_else(Vec::new, |(file, _)| start(file, bounds, &mut names)));
+        let [users, groups] =
+            files.map(|file| file.map_or_else(Vec::new, |(file, _)| first_lines(file, bounds, &mut names)));
         names.add_users(&users, bounds.entries);
         names.add_groups(&groups, bounds.entries);
         let names = Arc::new(names);
@@ -205,7 +206,7 @@ impl Users {
 }
 
 /// The whole lines in the first bytes of a file.
-fn start(file: File, bounds: Bounds, names: &mut Names) -> Vec<u8> {
+fn first_lines(file: File, bounds: Bounds, names: &mut Names) -> Vec<u8> {
     let mut bytes = Vec::new();
     // What was read before an error is as good as it is after one.
     let _ = file.take(bounds.bytes + 1).read_to_end(&mut bytes);

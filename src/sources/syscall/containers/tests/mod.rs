@@ -57,7 +57,7 @@ fn known(found: Found) -> (Container, bool, u32) {
             container,
             complete,
             cut,
-        } => (container, complete, cut),
+        } => (*container, complete, cut),
         other => panic!("{other:?}"),
     }
 }
