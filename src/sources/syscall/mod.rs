@@ -1,5 +1,6 @@
 //! The syscall source: the probe, and what user space makes of its records.
 
+pub mod containers;
 pub mod judge;
 pub mod permissions;
 pub mod plan;
