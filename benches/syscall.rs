@@ -13,9 +13,9 @@ use saker::alert::Alert;
 use saker::app::host;
 use saker::engine::{Options, RuleFile, RuleSet, load};
 use saker::event::Source;
-use saker::processes::{Counts, Limits};
+use saker::config::SyscallConfig;
+use saker::processes::Counts;
 use saker::rulefiles;
-use saker::sources::syscall::containers::Lookup;
 use saker::sources::syscall::probe::{Probe, Setup};
 use saker::sources::syscall::reader::{Reader, Sink};
 
@@ -93,13 +93,8 @@ impl Set {
     fn round(&mut self, program: &Path) {
         let reader = self.rules.as_ref().map(|rules| {
             let probe = Probe::load(Setup::of(&Default::default())).expect("the probe loads");
-            let limits = Limits {
-                processes: 65_536,
-                containers: 4_096,
-            };
-            let lookup = Lookup::new(Path::new("/"));
             let sink = Tally(Arc::clone(&self.totals));
-            let reader = Reader::new(probe, Arc::clone(rules), Arc::new(host()), lookup, limits, sink);
+            let reader = Reader::new(probe, Arc::clone(rules), Arc::new(host()), &SyscallConfig::default(), sink);
             reader.expect("the probe attaches")
         });
         let stop = Arc::new(AtomicBool::new(false));

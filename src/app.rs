@@ -16,13 +16,11 @@ use crate::event::Source;
 use crate::fields::evt::Host;
 use crate::metrics::{Metrics, OutputLabels, copy_counter};
 use crate::outputs::{OutputCounters, OutputError, Outputs};
-use crate::processes::Limits;
 use crate::rulefiles::{self, RuleFilesError};
 use crate::sources::audit::files::{self, Counters, StopFlag};
 use crate::sources::audit::pipeline::{AuditPipeline, DeadLetter, DeadLetterError};
 use crate::sources::audit::tls::{TlsError, TlsFiles};
 use crate::sources::audit::webhook::{Reload, Webhook, WebhookError};
-use crate::sources::syscall::containers::Lookup;
 use crate::sources::syscall::permissions;
 use crate::sources::syscall::probe::{Probe, ProbeError, Setup};
 use crate::sources::syscall::reader::Reader;
@@ -217,11 +215,7 @@ impl App {
                 probe,
                 Arc::clone(&rules),
                 Arc::clone(&host),
-                Lookup::new(&config.syscall.root),
-                Limits {
-                    processes: config.syscall.processes,
-                    containers: config.syscall.containers,
-                },
+                &config.syscall,
                 Delivery::new(outputs.clone(), Arc::clone(&metrics)),
             )
             .map_err(|error| StartError::Probe { error })?;

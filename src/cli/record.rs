@@ -17,8 +17,7 @@ use crate::alert::Alert;
 use crate::app::{host, load_probe, load_rules};
 use crate::config::{self, SourceName};
 use crate::event::Source;
-use crate::processes::{Counts, Limits};
-use crate::sources::syscall::containers::Lookup;
+use crate::processes::Counts;
 use crate::sources::syscall::reader::{Reader, Recorder, Sink};
 
 const EXAMPLES: &str = "\
@@ -116,12 +115,7 @@ pub fn run(args: RecordArgs) -> ExitCode {
         Some(Err(error)) => return fail(&format!("{error}\n  help: {}", error.help())),
         None => return fail("the syscall source does not run"),
     };
-    let limits = Limits {
-        processes: config.syscall.processes,
-        containers: config.syscall.containers,
-    };
-    let lookup = Lookup::new(&config.syscall.root);
-    let reader = Reader::new(probe, rules, Arc::new(host()), lookup, limits, Tally::default());
+    let reader = Reader::new(probe, rules, Arc::new(host()), &config.syscall, Tally::default());
     let mut reader = match reader {
         Ok(reader) => reader,
         Err(error) => return fail(&format!("{error}\n  help: {}", error.help())),

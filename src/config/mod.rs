@@ -25,6 +25,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::event::{Priority, Source};
+use crate::processes::Limits;
 
 /// Everything saker.yaml can say. Defaults are what `saker serve` runs with when there is no file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -304,6 +305,15 @@ impl Default for SyscallConfig {
             root: PathBuf::from("/"),
             wait: Duration::from_millis(500),
             drop_capabilities: true,
+        }
+    }
+}
+
+impl SyscallConfig {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            processes: self.processes,
+            containers: self.containers,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::engine::{Evaluator, Rule, RuleSet, Run};
 use crate::event::syscall::{Record, RecordError};
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
-use crate::fields::syscall::view::SyscallView;
+use crate::fields::syscall::view::{self, SyscallView};
 use crate::processes::{Applied, Fact, Limits, Processes};
 
 /// The state of a node, and the memory of evaluation.
@@ -16,9 +16,10 @@ pub struct Judge {
     host: Arc<Host>,
     /// When the machine booted, nanoseconds since the Unix epoch.
     pub boot: Timestamp,
+    /// Times of the first event and of the one before.
     first: Option<Timestamp>,
-    /// Records so far.
-    pub number: u64,
+    before: Timestamp,
+    number: u64,
 }
 
 impl Judge {
@@ -29,13 +30,14 @@ impl Judge {
             host,
             boot,
             first: None,
+            before: 0,
             number: 0,
         }
     }
 
     /// Takes in what was learnt outside the kernel.
-    pub fn tell(&mut self, fact: &Fact) {
-        self.processes.tell(fact);
+    pub fn tell(&mut self, fact: &Fact) -> Applied {
+        self.processes.tell(fact)
     }
 
     /// Takes a record into the process table. What `Applied` asks for should be told before [`Judge::judge`].
@@ -69,15 +71,13 @@ impl Judge {
     fn view<'v>(&'v mut self, record: Record<'v>) -> (&'v mut Evaluator, SyscallView<'v>) {
         let time = record.time(self.boot);
         self.number += 1;
-        let view = SyscallView {
-            record,
-            processes: &self.processes,
-            time,
-            number: self.number,
-            first: *self.first.get_or_insert(time),
+        let run = view::Run {
             boot: self.boot,
-            host: &self.host,
+            first: *self.first.get_or_insert(time),
+            before: std::mem::replace(&mut self.before, time),
+            number: self.number,
         };
+        let view = SyscallView::new(record, &self.processes, &self.host, run);
         (&mut self.evaluator, view)
     }
 

@@ -2,6 +2,7 @@
 
 pub mod containers;
 pub mod judge;
+pub mod metadata;
 pub mod permissions;
 pub mod plan;
 pub mod probe;

@@ -1,6 +1,6 @@
 //! The thread that reads the ring: records into the process table and through the rules, alerts to the outputs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,23 +11,27 @@ use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
-use super::containers::Lookup;
+use super::containers::ContainersConfig;
 use super::judge::Judge;
+use super::metadata::Metadata;
 use super::plan::Plan;
 use super::probe::{Hook, Probe, ProbeError};
-use super::procfs;
+use super::procfs::Procfs;
 use super::recording::{self, Start};
 use crate::alert::{Alert, Renderer, identity};
+use crate::config::SyscallConfig;
 use crate::engine::RuleSet;
-use crate::event::syscall::{Kind, Part, Record};
+use crate::event::syscall::Kind;
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
-use crate::processes::{Applied, Counts, Fact, Limits, Place, Snapshot};
+use crate::processes::{Applied, Counts, Fact, Place, Snapshot};
 
 /// The kernel wakes us for much or for what is urgent; what is neither waits this long.
 const TICK: Duration = Duration::from_millis(100);
 /// Losses and reloads are looked at this often.
 const CHORES: Duration = Duration::from_secs(1);
+/// Cgroups that are remembered to have been told to the probe.
+const PLACED: usize = 8_192;
 /// Records of one turn, so that chores are done under load as well.
 const TURN: usize = 4096;
 
@@ -52,7 +56,10 @@ pub struct Reader<S> {
     rules: Arc<ArcSwap<RuleSet>>,
     /// The rules that the probe follows.
     followed: Arc<RuleSet>,
-    lookup: Lookup,
+    procfs: Procfs,
+    metadata: Metadata,
+    /// Cgroups that the probe has been told of.
+    placed: HashSet<u64>,
     sink: S,
     recorder: Option<Recorder>,
     lost: [u64; 4],
@@ -71,8 +78,7 @@ impl<S: Sink> Reader<S> {
         mut probe: Probe,
         rules: Arc<ArcSwap<RuleSet>>,
         host: Arc<Host>,
-        lookup: Lookup,
-        limits: Limits,
+        setup: &SyscallConfig,
         sink: S,
     ) -> Result<Reader<S>, ProbeError> {
         let followed = rules.load_full();
@@ -81,18 +87,26 @@ impl<S: Sink> Reader<S> {
         let mut reader = Reader {
             probe,
             ring,
-            judge: Judge::new(limits, Arc::clone(&host), boot_time()),
+            judge: Judge::new(setup.limits(), Arc::clone(&host), boot_time()),
             renderer: Renderer::new(host),
             rules,
             followed,
-            lookup,
+            procfs: Procfs::new(setup.environment),
+            metadata: Metadata::new(&ContainersConfig {
+                root: setup.root.clone(),
+                wait: setup.wait,
+            }),
+            placed: HashSet::new(),
             sink,
             recorder: None,
             lost: [0; 4],
             chores: Instant::now(),
         };
         // After attaching: of a process that starts meanwhile the kernel tells.
-        for snapshot in procfs::all() {
+        for fact in reader.metadata.node() {
+            reader.judge.tell(&fact);
+        }
+        for snapshot in reader.procfs.all() {
             reader.learn(snapshot);
         }
         Ok(reader)
@@ -145,6 +159,7 @@ impl<S: Sink> Reader<S> {
             // An interrupted wait is a short one.
             let _ = poll(&mut fds, PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO));
             self.turn();
+            self.catch_up();
             if self.chores.elapsed() >= CHORES {
                 self.chores();
             }
@@ -169,7 +184,7 @@ impl<S: Sink> Reader<S> {
             }
         }
         let (mut good, mut bad) = (0, 0);
-        let mut wishes = Wishes::default();
+        let mut places = Vec::new();
         while good + bad < TURN as u64 {
             let Some(item) = self.ring.next() else { break };
             let (record, applied) = match self.judge.take(&item) {
@@ -181,15 +196,26 @@ impl<S: Sink> Reader<S> {
                 }
             };
             good += 1;
-            let facts = wishes.grant(&record, applied, &self.judge, &self.lookup);
+            let facts = match applied {
+                Applied::Unknown(key) => self.procfs.one(key.pid).map(Fact::Process).into_iter().collect(),
+                Applied::NewContainer { cgroup } => self.metadata.ask(&self.judge.processes, cgroup, record.head.pid),
+                Applied::Nothing | Applied::ExecRoot(_) => Vec::new(),
+            };
             for fact in &facts {
                 self.judge.tell(fact);
             }
+            let cgroup = record.head.cgroup;
+            if !self.placed.contains(&cgroup) {
+                match self.judge.processes.place(cgroup) {
+                    Place::Unknown => {}
+                    place => places.push((cgroup, matches!(place, Place::Container { .. }))),
+                }
+            }
             if self.recorder.is_some() {
-                wishes.line.clear();
-                facts.iter().for_each(|fact| recording::write_fact(fact, &mut wishes.line));
-                recording::write_record(&record, &mut wishes.line);
-                write_line(&mut self.recorder, &wishes.line);
+                let mut lines = Vec::new();
+                facts.iter().for_each(|fact| recording::write_fact(fact, &mut lines));
+                recording::write_record(&record, &mut lines);
+                write_lines(&mut self.recorder, &lines);
             }
             let Reader { judge, renderer, sink, .. } = self;
             judge.judge(&rules, record, |rule, time, run| {
@@ -198,11 +224,8 @@ impl<S: Sink> Reader<S> {
             });
             judge.settle(&record);
         }
-        for (cgroup, container) in wishes.places {
-            // Without it more is sent than is needed.
-            if let Err(error) = self.probe.place(cgroup, container) {
-                tracing::debug!(%error, "a cgroup cannot be told to the probe");
-            }
+        for (cgroup, container) in places {
+            self.place(cgroup, container);
         }
         if good + bad > 0 {
             self.sink.events(good, bad);
@@ -212,14 +235,47 @@ impl<S: Sink> Reader<S> {
 
     fn learn(&mut self, snapshot: Snapshot) {
         let (cgroup, pid) = (snapshot.cgroup, snapshot.info.pid);
-        let path = snapshot.cgroup_path.clone();
-        self.judge.tell(&Fact::Process(Box::new(snapshot)));
-        let facts = describe(&self.judge, &self.lookup, cgroup, pid, &path);
-        facts.iter().for_each(|fact| self.judge.tell(fact));
-        let container = matches!(self.judge.processes.place(cgroup), Place::Container { .. });
-        if let Err(error) = self.probe.place(cgroup, container) {
+        if let Applied::NewContainer { cgroup } = self.judge.tell(&Fact::Process(snapshot)) {
+            for fact in self.metadata.ask(&self.judge.processes, cgroup, pid) {
+                self.judge.tell(&fact);
+            }
+        }
+        match self.judge.processes.place(cgroup) {
+            Place::Unknown => {}
+            place => {
+                let container = matches!(place, Place::Container { .. });
+                self.place(cgroup, container);
+            }
+        }
+    }
+
+    /// Tells the probe where a cgroup is; until then it sends more than is needed.
+    fn place(&mut self, cgroup: u64, container: bool) {
+        // As many as the kernel keeps; it forgets those that it has not seen for long.
+        if self.placed.len() >= PLACED {
+            self.placed.clear();
+        }
+        if self.placed.insert(cgroup)
+            && let Err(error) = self.probe.place(cgroup, container)
+        {
             tracing::debug!(%error, "a cgroup cannot be told to the probe");
         }
+    }
+
+    /// Containers of which more has been written meanwhile.
+    fn catch_up(&mut self) {
+        let facts = self.metadata.retry(&self.judge.processes);
+        if facts.is_empty() {
+            return;
+        }
+        let mut lines = Vec::new();
+        for fact in &facts {
+            self.judge.tell(fact);
+            if self.recorder.is_some() {
+                recording::write_fact(fact, &mut lines);
+            }
+        }
+        write_lines(&mut self.recorder, &lines);
     }
 
     fn chores(&mut self) {
@@ -248,42 +304,9 @@ impl<S: Sink> Reader<S> {
     }
 }
 
-/// What a turn has to do beside evaluating.
-#[derive(Default)]
-struct Wishes {
-    places: Vec<(u64, bool)>,
-    line: Vec<u8>,
-}
-
-impl Wishes {
-    /// Finds out what the process table asks for.
-    fn grant(&mut self, record: &Record<'_>, applied: Applied, judge: &Judge, lookup: &Lookup) -> Vec<Fact> {
-        match applied {
-            Applied::Unknown(key) => match procfs::one(key.pid) {
-                Some(snapshot) => vec![Fact::Process(Box::new(snapshot))],
-                None => Vec::new(),
-            },
-            Applied::NewCgroup { cgroup } => {
-                let container = matches!(judge.processes.place(cgroup), Place::Container { .. });
-                self.places.push((cgroup, container));
-                describe(judge, lookup, cgroup, record.head.pid, record.part(Part::Cgroup))
-            }
-            _ => Vec::new(),
-        }
-    }
-}
-
-/// What the runtime has written down about a cgroup's container.
-fn describe(judge: &Judge, lookup: &Lookup, cgroup: u64, pid: u32, path: &[u8]) -> Vec<Fact> {
-    match judge.processes.place(cgroup) {
-        Place::Container { id, about: None } => lookup.facts(id, cgroup, pid, path),
-        _ => Vec::new(),
-    }
-}
-
-fn write_line(recorder: &mut Option<Recorder>, line: &[u8]) {
+fn write_lines(recorder: &mut Option<Recorder>, lines: &[u8]) {
     if let Some(file) = recorder
-        && let Err(error) = file.write_all(line)
+        && let Err(error) = file.write_all(lines)
     {
         tracing::error!(%error, "the recording ends here");
         *recorder = None;

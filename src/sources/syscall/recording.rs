@@ -262,7 +262,7 @@ mod tests {
         let exec = Header { kind: Kind::Exec as u16, pid: 3, ..Header::default() };
         for (head, object) in [(call, file.as_bytes()), (exec, process.as_bytes())] {
             let (mut bytes, mut line_bytes, mut again) = (Vec::new(), Vec::new(), Vec::new());
-            encode(head, [b"\xfe/x", b"", b"/a", b"", object, b"\0\1", b"a\0b\0", b"", b"/c"], &mut bytes);
+            encode(head, [b"\xfe/x", b"", b"/a", b"", object, b"\0\x01", b"a\0b\0", b"", b"/c"], &mut bytes);
             write_record(&Record::parse(&bytes).expect("a record"), &mut line_bytes);
             assert!(line(&line_bytes, &mut again).expect("a line").is_none());
             assert_eq!(bytes, again, "{}", String::from_utf8_lossy(&line_bytes));
