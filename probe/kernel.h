@@ -41,7 +41,7 @@ enum { RB_NO_WAKEUP = 1, RB_FORCE_WAKEUP = 2, RB_AVAIL_DATA = 0 };
 
 /* include/linux: members that are read, by the names that BTF has. */
 struct kuid { __u32 val; } CORE;
-struct qstr { __u32 len; const unsigned char *name; } CORE;
+struct qstr { __u32 hash, len; const unsigned char *name; } CORE;
 struct super_block { __u32 s_dev; unsigned long s_magic; } CORE;
 typedef struct { int counter; } atomic_t;
 struct timespec64 { __s64 tv_sec; long tv_nsec; } CORE;

@@ -62,6 +62,8 @@ struct {
 } ring SEC(".maps");
 MAP(wants, MAP_ARRAY, __u32, struct want, MAX_SYSCALL);
 MAP(names, MAP_HASH, struct name_key, __u8, 4096);
+/* By the first byte of a name: a bit for each length that a name in `names` has, 63 for 63 and more. */
+MAP(hints, MAP_ARRAY, __u32, __u64, 256);
 MAP(cgroups, MAP_LRU_HASH, __u64, __u8, 16384);
 MAP(lost, MAP_PERCPU_ARRAY, __u32, __u64, WIRE_KINDS);
 MAP(settings, MAP_ARRAY, __u32, struct settings, 1);
@@ -253,15 +255,16 @@ INLINE struct fs_struct *fs_of(struct task_struct *task)
 
 INLINE struct file *file_of(struct task_struct *task, __s64 fd)
 {
-	struct files_struct *files;
+	struct files_struct *files = task->files;
+	struct file *file = 0;
 	struct fdtable *table;
-	struct file **slots, *file = 0;
-	__u32 count;
 
-	if (fd < 0 || READ(files, task->files) || !files || READ(table, files->fdt) || READ(count, table->max_fds) || fd >= count ||
-	    READ(slots, table->fd))
+	if (!files)
 		return 0;
-	bpf_probe_read_kernel(&file, sizeof(file), &slots[fd]);
+	table = files->fdt;
+	if (fd < 0 || fd >= table->max_fds)
+		return 0;
+	bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd);
 	return file;
 }
 
@@ -428,55 +431,74 @@ INLINE __u32 class_of(const struct want *want, struct call *call, struct file *f
 
 struct name_search {
 	struct dentry *dentry;
+	struct dentry *top;   /* of the mount */
 	struct mount *mount;
-	__u32 step;
+	__u32 roles;
 	__u32 found;
 };
 
-/* Whether a component of a path is one that rules ask for. */
-static long name_step(__u32 index, struct name_search *search)
+/* Whether the component at hand is one that rules ask for; goes on to the one above. */
+INLINE int name_here(struct name_search *search)
 {
-	struct dentry *dentry = search->dentry, *top, *parent;
+	struct dentry *dentry = search->dentry;
 	struct mount *mount = search->mount, *up;
-	const unsigned char *text;
+	struct qstr name;
 	struct name_key key;
+	__u8 first = 0, *roles;
+	__u64 *lengths;
+	__u32 at, len;
 
-	if (READ(top, mount->mnt.mnt_root) || READ(parent, dentry->d_parent))
-		return 1;
-	if (dentry == top) {
-		if (READ(up, mount->mnt_parent) || up == mount || READ(search->dentry, mount->mnt_mountpoint))
+	/* Over mount points, of which few are on the way. */
+#pragma unroll
+	for (int i = 0; i < 3; i++) {
+		if (dentry != search->top)
+			break;
+		if (READ(dentry, mount->mnt_mountpoint) || READ(up, mount->mnt_parent) || READ(search->top, up->mnt.mnt_root))
 			return 1;
-		search->mount = up;
+		search->mount = mount = up;
+	}
+	if (READ(name, dentry->d_name) || READ(search->dentry, dentry->d_parent))
+		return 1;
+	bpf_probe_read_kernel(&first, 1, name.name);
+	at = first;
+	len = name.len < 63 ? name.len : 63;
+	lengths = bpf_map_lookup_elem(&hints, &at);
+	if (!lengths || !(*lengths >> len & 1))
 		return 0;
-	}
 	__builtin_memset(&key, 0, sizeof(key));
-	if (READ(text, dentry->d_name.name) || bpf_probe_read_kernel_str(key.name, sizeof(key.name), text) < 0)
-		return 1;
-	key.role = NAME_ANY;
-	if (bpf_map_lookup_elem(&names, &key)) {
-		search->found = 1;
-		return 1;
-	}
-	if (search->step < 2) {
-		key.role = search->step == 0 ? NAME_LAST : NAME_PARENT;
-		if (bpf_map_lookup_elem(&names, &key)) {
-			search->found = 1;
-			return 1;
-		}
-	}
-	search->step += 1;
-	search->dentry = parent;
-	return parent == dentry;
+	bpf_probe_read_kernel_str(key.name, sizeof(key.name), name.name);
+	roles = bpf_map_lookup_elem(&names, &key);
+	return roles && *roles & search->roles;
 }
 
-INLINE int has_name(struct file *file)
+static long name_step(__u32 index, struct name_search *search)
+{
+	struct dentry *before = search->dentry;
+
+	search->found = name_here(search);
+	/* At the root. */
+	return search->found || search->dentry == before;
+}
+
+/* Whether a component of a file's path is one that rules ask for; in doubt it is. */
+INLINE int has_name(struct file *file, const struct settings *settings)
 {
 	struct name_search search = {};
-	struct vfsmount *mnt;
+	struct path path;
 
-	if (READ(search.dentry, file->f_path.dentry) || READ(mnt, file->f_path.mnt) || !mnt)
+	if (READ(path, file->f_path) || !path.mnt || READ(search.top, path.mnt->mnt_root))
 		return 1;
-	search.mount = MOUNT_OF(mnt);
+	search.dentry = path.dentry;
+	search.mount = MOUNT_OF(path.mnt);
+	search.roles = NAME_LAST | NAME_ANY;
+	if (name_here(&search))
+		return 1;
+	search.roles = NAME_PARENT | NAME_ANY;
+	if (name_here(&search))
+		return 1;
+	if (!settings->any_names)
+		return 0;
+	search.roles = NAME_ANY;
 	bpf_loop(64, name_step, &search, 0);
 	return search.found;
 }
@@ -519,7 +541,7 @@ INLINE int wanted(const struct want *want, struct call *call, struct file *file)
 	bit = !place ? both : *place == 2 ? 1u << (class | CLASS_CONTAINER) : 1u << class;
 	if (want->send & bit)
 		return 1;
-	if (want->named & bit && (!file || has_name(file)))
+	if (want->named & bit && (!file || has_name(file, settings)))
 		return 1;
 	return want->dotted & bit && has_dots((void *)argument(call->regs, want->path[0]));
 }
@@ -835,7 +857,8 @@ INLINE void describe_process(struct wire_process *out, struct task_struct *task)
 		out->exe_mtime = seconds * 1000000000ull + nanos;
 		READ(seconds, inode->i_ctime_sec);
 		READ(nanos, inode->i_ctime_nsec);
-		out->exe_ctime = seconds * 1000000000ull + nanos;
+		/* The highest bit says that somebody has looked (I_CTIME_QUERIED, include/linux/fs.h). */
+		out->exe_ctime = seconds * 1000000000ull + (nanos & 0x7fffffff);
 	} else {
 		struct timespec64 mtime = {}, ctime = {};
 
@@ -926,6 +949,10 @@ INLINE void append_cgroup(struct record *record, struct task_struct *task)
 	walk->at = PATH_SIZE;
 	walk->cut = 0;
 	bpf_loop(16, cgroup_step, 0, 0);
+	if (walk->at == PATH_SIZE) {
+		walk->at = PATH_SIZE - 1;
+		walk->text[PATH_SIZE - 1] = '/';
+	}
 	append_walk(record, PART_CGROUP, walk, CGROUP_SIZE);
 }
 

@@ -135,21 +135,21 @@ struct want {
 #define CLASS_FAILED 2
 #define CLASS_KIND 4      /* times: 0 other, 1 read or IPv4, 2 write or IPv6, 3 read and write or AF_UNIX */
 
-/* A key of `names`: a component of a path, and where it must stand. */
+/* A key of `names`: a component of a path, NUL-padded; longer names are cut. Its value says where it must stand. */
 struct name_key {
-	__u8 role;        /* NAME_… */
-	char name[39];    /* NUL-padded; longer names are cut */
+	char name[40];
 };
 
-#define NAME_LAST 0
-#define NAME_PARENT 1
-#define NAME_ANY 2
+#define NAME_LAST 1
+#define NAME_PARENT 2
+#define NAME_ANY 4
 
 struct settings {
 	__u32 own_pid;    /* events of this process are not sent */
 	__u32 data_size;  /* bytes of a buffer that are sent */
 	__u32 wake_at;    /* bytes in the ring that wake the reader */
 	__u32 environment; /* whether exec carries the environment of host processes as well */
+	__u32 any_names;  /* whether `names` has a name that may stand anywhere in a path */
 };
 
 #endif

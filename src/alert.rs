@@ -128,6 +128,43 @@ impl Renderer {
         out.extend_from_slice(b"\"}");
     }
 
+    /// An alert of saker's own, which no rule file has: `fields` are its numbers.
+    pub fn internal(&mut self, name: &str, time: Timestamp, message: &str, fields: &[(&str, u64)]) -> Alert {
+        let numbers: serde_json::Map<String, serde_json::Value> =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let mut stamp = Vec::new();
+        Civil::utc(time).push_iso8601(&mut stamp);
+        let mut uuid = Vec::new();
+        let id = identity(&time.to_be_bytes(), name);
+        push_uuid(id, &mut uuid);
+        let priority = Priority::Critical;
+        let json = serde_json::json!({
+            "hostname": &*self.host.name,
+            "output": format!("{} {message}", priority.name()),
+            "output_fields": numbers,
+            "priority": priority.name(),
+            "rule": name,
+            "source": Source::Internal.name(),
+            "tags": ["saker"],
+            "time": format!("{}Z", String::from_utf8_lossy(&stamp)),
+            "uuid": String::from_utf8_lossy(&uuid),
+        });
+        let mut text = Vec::new();
+        let local = Civil::local(time, &self.host.zone);
+        local.push_time(&mut text);
+        local.push_nanos(&mut text);
+        text.extend_from_slice(format!(": {} {message}", priority.name()).as_bytes());
+        Alert {
+            uuid: id,
+            time,
+            rule: name.into(),
+            priority,
+            source: Source::Internal,
+            json: json.to_string().into(),
+            text: into_text(text),
+        }
+    }
+
     /// Both forms as an alert.
     pub fn alert<V: View>(&mut self, rule: &Rule, time: Timestamp, uuid: [u8; 16], run: &mut Run<'_, V>) -> Alert {
         let (mut json, mut text) = (Vec::with_capacity(1024), Vec::with_capacity(512));

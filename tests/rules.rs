@@ -1,8 +1,11 @@
 //! Our own audit rules: their tests beside them, silence on a cluster that nobody attacks, and what they say of one
-//! that many do.
+//! that many do; `coverage/` sets them beside upstream's.
 //!
 //! The recordings of whole clusters are too large for the repository. They are looked for beside it, in
 //! `../shared/audit`; without them those tests say that they were skipped.
+
+#[path = "coverage/mod.rs"]
+mod coverage;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -115,6 +118,32 @@ fn the_tuning_files_load_without_a_warning() {
             profile => rules(&[&format!("profiles/{profile}.yaml")], Matching::First),
         };
     }
+}
+
+/// Whoever a profile takes for a part of the system can do nearly anything unseen.
+#[test]
+fn profiles_take_no_administrator_for_the_system() {
+    let recorded = std::fs::read_to_string(root().join("tests/fixtures/recorded.jsonl")).expect("readable");
+    let granted = recorded
+        .lines()
+        .find(|line| line.contains("e5519e4b-ce80-4b6b-a36a-42b107ade8c2"));
+    let granted = granted.expect("cluster-admin granted");
+    let told = |profile: &str, user: &str| {
+        let event = granted.replace("\"kubernetes-admin\"", &format!("\"{user}\""));
+        let rules = rules(&[&format!("profiles/{profile}.yaml")], Matching::First);
+        let raised = alerts(&mut replay(rules), &event);
+        raised.iter().any(|a| text(a, "/rule") == "Cluster-admin granted")
+    };
+    for (profile, administrator) in [
+        ("kubeadm", "kubernetes-super-admin"),
+        ("k3s", "system:admin"),
+        ("eks", "eks:support-engineer"),
+        ("eks", "eks:cluster-bootstrap"),
+        ("aks", "masterclient"),
+    ] {
+        assert!(told(profile, administrator), "{profile}: {administrator}");
+    }
+    assert!(!told("aks", "aksService"));
 }
 
 #[test]

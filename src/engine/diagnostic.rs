@@ -41,19 +41,19 @@ codes! {
     CompileOutput = Error "LOAD_ERR_COMPILE_OUTPUT", "Error compiling output";
     Validate = Error "LOAD_ERR_VALIDATE", "Error validating rule/macro/list/exception objects";
     UnknownSource = Warning "LOAD_UNKNOWN_SOURCE", "Unknown event source";
-    UnsafeNaCheck = Warning "LOAD_UNSAFE_NA_CHECK", "Comparing a field value with <NA> is unsafe and can lead to unpredictable behavior of the rule condition. If you need to check for the existence of a field, consider using the 'exists' operator instead.";
-    NoEvttype = Warning "LOAD_NO_EVTTYPE", "A rule condition matches too many evt.type values. This has a significant performance penalty. Make the condition more specific by adding an evt.type field or further restricting the number of evt.type values in the condition.";
-    UnknownFilter = Warning "LOAD_UNKNOWN_FILTER", "A rule condition or output refers to a field or evt.type that does not exist. This is normally an error, but if a rule has a skip-if-unknown-filter property, the error is downgraded to a warning.";
-    UnusedMacro = Warning "LOAD_UNUSED_MACRO", "A macro is defined in the rules content but is not used by any other macro or rule.";
-    UnusedList = Warning "LOAD_UNUSED_LIST", "A list is defined in the rules content but is not used by any other list, macro, or rule.";
-    UnknownItem = Warning "LOAD_UNKNOWN_ITEM", "An unknown top-level object is in the rules content. It will be ignored.";
-    DeprecatedItem = Warning "LOAD_DEPRECATED_ITEM", "A deprecated item is employed by lists, macros, or rules.";
+    UnsafeNaCheck = Warning "LOAD_UNSAFE_NA_CHECK", "Unsafe <NA> comparison in condition";
+    NoEvttype = Warning "LOAD_NO_EVTTYPE", "Condition has no event-type restriction";
+    UnknownFilter = Warning "LOAD_UNKNOWN_FILTER", "Unknown field or event-type in condition or output";
+    UnusedMacro = Warning "LOAD_UNUSED_MACRO", "Unused macro";
+    UnusedList = Warning "LOAD_UNUSED_LIST", "Unused list";
+    UnknownItem = Warning "LOAD_UNKNOWN_ITEM", "Unknown rules file item";
+    DeprecatedItem = Warning "LOAD_DEPRECATED_ITEM", "Used deprecated item";
     AppendNoValues = Warning "LOAD_APPEND_NO_VALUES", "Overriding/appending with no values";
-    ExceptionNameNotUnique = Warning "LOAD_EXCEPTION_NAME_NOT_UNIQUE", "A rule is defining multiple exceptions with the same name";
-    InvalidMacroName = Warning "LOAD_INVALID_MACRO_NAME", "A macro is defined with an invalid name";
+    ExceptionNameNotUnique = Warning "LOAD_EXCEPTION_NAME_NOT_UNIQUE", "Multiple exceptions defined with the same name";
+    InvalidMacroName = Warning "LOAD_INVALID_MACRO_NAME", "Invalid macro name";
     InvalidListName = Warning "LOAD_INVALID_LIST_NAME", "Invalid list name";
-    CompileConditionWarning = Warning "LOAD_COMPILE_CONDITION", "A rule condition or output have been parsed with a warning";
-    UnknownKey = Warning "LOAD_UNKNOWN_KEY", "An item in the rules content contains an unrecognized key. The key will be ignored. This may indicate a typo or a property placed on the wrong item type.";
+    CompileConditionWarning = Warning "LOAD_COMPILE_CONDITION", "Warning in rule condition";
+    UnknownKey = Warning "LOAD_UNKNOWN_KEY", "Unknown key in item";
     DuplicateKey = Warning "SAKER_DUPLICATE_KEY", "Key given more than once in an item";
     LikelyList = Warning "SAKER_LIKELY_LIST", "A value looks like the name of a list that does not exist";
     AppendPrecedence = Warning "SAKER_APPEND_PRECEDENCE", "Appended text changes how a condition is read";
@@ -76,7 +76,7 @@ pub struct Diagnostic {
     /// Outermost first: kind and name of the items around the place, with where each begins, as upstream has them.
     pub context: Vec<Context>,
     /// The condition that is meant, where upstream goes on counting inside one.
-    pub expression: Option<Expression>,
+    pub expression: Option<Box<Expression>>,
 }
 
 /// A place in a condition, as upstream counts: from the condition's own text, which folding and appends have changed.

@@ -36,9 +36,9 @@ pub enum PathField {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Role {
-    Last = 0,
-    Parent = 1,
-    Any = 2,
+    Last = 1,
+    Parent = 2,
+    Any = 4,
 }
 
 /// What a condition insists on in a path; one of these must be there.

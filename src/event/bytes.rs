@@ -29,10 +29,7 @@ pub fn serialize<S: Serializer>(bytes: &(impl AsRef<[u8]> + ?Sized), serializer:
     match str::from_utf8(bytes) {
         Ok(text) => serializer.serialize_str(text),
         Err(_) => {
-            let mut hex = String::with_capacity(2 * bytes.len());
-            for byte in bytes {
-                let _ = write!(hex, "{byte:02x}");
-            }
+            let hex = to_hex(bytes);
             Hex { hex }.serialize(serializer)
         }
     }
@@ -51,7 +48,17 @@ pub fn deserialize<'de, T: From<Vec<u8>>, D: Deserializer<'de>>(deserializer: D)
     }
 }
 
-fn from_hex(hex: &str) -> Option<Vec<u8>> {
+/// Two digits for each byte.
+pub fn to_hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// The bytes that [`to_hex`] has written; nothing for another text.
+pub fn from_hex(hex: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
     let byte = |[high, low]: &[u8; 2]| Some((digit(*high)? * 16 + digit(*low)?) as u8);

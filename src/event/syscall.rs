@@ -3,6 +3,7 @@
 //! The layout is written down twice, there and here, and nowhere else; a test compares both. Numbers are in the
 //! machine's own byte order. Reading a record copies fixed parts and refers to texts where they are.
 
+use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::Timestamp;
@@ -103,7 +104,10 @@ pub struct Header {
 }
 
 /// What a file descriptor refers to (`struct wire_file`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Serialize, Deserialize,
+)]
+#[serde(default, deny_unknown_fields)]
 #[repr(C)]
 pub struct FileInfo {
     pub ino: u64,
@@ -128,24 +132,15 @@ pub struct FileInfo {
     /// Magic number of the file system (`statfs.f_type`).
     pub magic: u32,
     /// Network byte order; IPv4 takes the first four bytes.
+    #[serde(with = "hexadecimal")]
     pub local: [u8; 16],
+    #[serde(with = "hexadecimal")]
     pub peer: [u8; 16],
 }
 
 /// A process as it is after execve, or at its fork (`struct wire_process`).
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    FromBytes,
-    IntoBytes,
-    Immutable,
-    KnownLayout,
-    serde::Serialize,
-    serde::Deserialize,
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Serialize, Deserialize,
 )]
 #[serde(default, deny_unknown_fields)]
 #[repr(C)]
@@ -311,9 +306,92 @@ pub fn encode(mut head: Header, parts: [&[u8]; PARTS], out: &mut Vec<u8>) {
     debug_assert_eq!(out.len() - start, size);
 }
 
+/// An address, in JSON its bytes in hexadecimal.
+mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::event::bytes::{from_hex, to_hex};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8; 16], out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(&to_hex(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes = from_hex(&text).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        bytes.ok_or_else(|| D::Error::custom("16 bytes in hexadecimal are needed"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Members of a structure of `probe/wire.h`: name, offset, size.
+    fn members(structure: &str) -> Vec<(String, usize, usize)> {
+        let header = include_str!("../../probe/wire.h");
+        let constant = |name: &str| match name {
+            "PARTS" => PARTS,
+            number => number.parse().expect("a number"),
+        };
+        let begin = format!("struct {structure} {{");
+        let (_, body) = header.split_once(&begin).expect("the structure");
+        let (body, _) = body.split_once("\n};").expect("its end");
+        let mut offset = 0;
+        let mut all = Vec::new();
+        for line in body.lines().map(str::trim) {
+            let Some((declaration, _)) = line.split_once(';').filter(|_| !line.starts_with("/*")) else {
+                continue;
+            };
+            let (kind, name) = declaration.split_once(' ').expect("type and name");
+            let size = match kind {
+                "__u8" | "char" => 1,
+                "__u16" => 2,
+                "__u32" => 4,
+                "__u64" | "__s64" => 8,
+                other => panic!("{other}"),
+            };
+            let (name, count) = match name.trim().split_once('[') {
+                Some((name, count)) => (name, constant(count.trim_end_matches(']'))),
+                None => (name.trim(), 1),
+            };
+            offset = offset.next_multiple_of(size);
+            all.push((name.to_owned(), offset, size * count));
+            offset += size * count;
+        }
+        all
+    }
+
+    /// Members of a structure here.
+    macro_rules! here {
+        ($structure:ty: $($name:ident),* $(,)?) => {{
+            let value = <$structure>::default();
+            vec![$({
+                (stringify!($name).to_owned(), std::mem::offset_of!($structure, $name), size_of_val(&value.$name))
+            }),*]
+        }};
+    }
+
+    #[test]
+    fn both_sides_have_one_layout() {
+        assert_eq!(
+            members("wire_header"),
+            here!(Header: size, kind, nr, time, start, cgroup, result, arg, pid, tid, ppid, uid, gid, cpu, flags, part, unused)
+        );
+        assert_eq!(
+            members("wire_file"),
+            here!(FileInfo: ino, flags, dev, mode, family, socket_type, protocol, state, layer, local_port, peer_port, magic,
+                local, peer)
+        );
+        assert_eq!(
+            members("wire_process"),
+            here!(ProcessInfo: start, parent_start, cap_permitted, cap_effective, cap_inheritable, parent_cgroup, exe_ino,
+                exe_ctime, exe_mtime, pidns_start, pid, tid, ppid, ruid, euid, suid, rgid, egid, loginuid, tty, sid, pgid,
+                vpid, vppid, vsid, vpgid, vtid, level, parent_level, pidns, mntns, exe_dev, exe_flags, comm, unused)
+        );
+        let sizes = ["want", "name_key", "settings"].map(|s| members(s).last().map(|(_, at, size)| at + size));
+        assert_eq!(sizes, [Some(24), Some(40), Some(20)]);
+    }
 
     #[test]
     fn what_was_encoded_is_read_back() {

@@ -26,6 +26,8 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     pub labels: Vec<(Box<str>, Box<str>)>,
     pub pod: Option<Pod>,
+    /// Its address in its first network; that of the pod for a container of Kubernetes.
+    pub ip: Option<Box<str>>,
     /// The root file system as the host sees it, for names of users.
     pub root: Option<Box<str>>,
 }

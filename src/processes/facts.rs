@@ -75,6 +75,24 @@ impl Snapshot {
 }
 
 impl Processes {
+    /// All that is known, as facts: what a recording begins with. Processes that have ended are left out.
+    pub fn facts(&self) -> Vec<Fact> {
+        let mut living: Vec<&Process> = self.living().collect();
+        living.sort_unstable_by_key(|process| (process.key.start, process.key.pid));
+        let snapshot = |process: &Process| Snapshot {
+            info: process.info,
+            exe: process.image.exe.clone(),
+            argv: process.image.argv.clone(),
+            env: process.image.env.clone(),
+            cwd: (&*process.cwd).into(),
+            cgroup: process.cgroup,
+            cgroup_path: self.cgroup_path(process.cgroup).unwrap_or(b"/").into(),
+        };
+        let mut facts: Vec<Fact> = living.into_iter().map(|process| Fact::Process(snapshot(process))).collect();
+        self.places.facts(&mut facts);
+        facts
+    }
+
     /// Takes in a fact.
     pub fn tell(&mut self, fact: &Fact) -> Applied {
         match fact {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use super::container::Container;
-use super::facts::User;
+use super::facts::{Fact, User};
 use super::{Key, TICK, cgroup};
 use crate::event::syscall::ProcessInfo;
 
@@ -201,6 +201,38 @@ impl Places {
         };
         let known = self.containers.get_mut(id);
         known.is_some_and(|known| known.first.get_or_insert(key).is(key))
+    }
+
+    /// What has been told of containers and names, as facts in a fixed order.
+    pub fn facts(&self, out: &mut Vec<Fact>) {
+        let mut cgroups: Vec<(u64, &Group)> = self.cgroups.iter().map(|(id, group)| (*id, group)).collect();
+        cgroups.sort_unstable_by_key(|(id, _)| *id);
+        for (cgroup, group) in cgroups {
+            let known = group.container.as_ref().and_then(|id| self.containers.get(id));
+            if let Some(container) = known.and_then(|known| known.about.clone()) {
+                out.push(Fact::Container { cgroup, container });
+            }
+        }
+        let mut places: Vec<(Option<&str>, &Known)> = self.containers.iter().map(|(id, known)| (Some(&**id), known)).collect();
+        places.push((None, &self.host));
+        places.sort_unstable_by_key(|(id, _)| *id);
+        for (id, known) in places {
+            let container: Option<Box<str>> = id.map(Into::into);
+            let mut users: Vec<_> = known.users.iter().collect();
+            users.sort_unstable_by_key(|(uid, _)| **uid);
+            out.extend(users.into_iter().map(|(uid, user)| Fact::User {
+                container: container.clone(),
+                uid: *uid,
+                user: user.clone(),
+            }));
+            let mut groups: Vec<_> = known.groups.iter().collect();
+            groups.sort_unstable_by_key(|(gid, _)| **gid);
+            out.extend(groups.into_iter().map(|(gid, name)| Fact::Group {
+                container: container.clone(),
+                gid: *gid,
+                name: name.clone(),
+            }));
+        }
     }
 
     pub fn tell_container(&mut self, cgroup: u64, container: &Container) {

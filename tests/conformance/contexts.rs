@@ -22,8 +22,8 @@ const DIFFERENT: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// One finding: its code, its description, and kind, name, line, column and offset of each of its places.
-type Finding = (String, String, Vec<(String, String, u64, u64, u64)>);
+/// One finding: its code, and kind, name, line, column and offset of each of its places.
+type Finding = (String, Vec<(String, String, u64, u64, u64)>);
 
 fn findings(results: &Value) -> Vec<Finding> {
     let issues = results.as_array().into_iter().flatten();
@@ -47,12 +47,7 @@ fn findings(results: &Value) -> Vec<Finding> {
     issues
         .map(|issue| {
             let places = issue["context"]["locations"].as_array().expect("locations");
-            let codedesc = text(issue, "codedesc").to_owned();
-            (
-                text(issue, "code").to_owned(),
-                codedesc,
-                places.iter().map(place).collect(),
-            )
+            (text(issue, "code").to_owned(), places.iter().map(place).collect())
         })
         .collect()
 }

@@ -107,7 +107,7 @@ impl<'a> Expansion<'a> {
             };
             expansion.replace_macros(&mut expr, &mut walk);
             for diagnostic in &mut walk.diagnostics {
-                diagnostic.expression = Expression::find(&definition.condition, diagnostic.at);
+                diagnostic.expression = Expression::find(&definition.condition, diagnostic.at).map(Box::new);
                 diagnostic.context = vec![macro_context(definition)];
             }
             expansion.macros[i].expanded = Some(if walk.diagnostics.is_empty() {
@@ -160,7 +160,7 @@ impl<'a> Expansion<'a> {
         };
         self.replace_macros(&mut expr, &mut walk);
         for diagnostic in &mut walk.diagnostics {
-            diagnostic.expression = Expression::find(&rule.condition, diagnostic.at);
+            diagnostic.expression = Expression::find(&rule.condition, diagnostic.at).map(Box::new);
             diagnostic.context = vec![rule_context(rule)];
         }
         Ok((expr, walk.diagnostics))
@@ -362,10 +362,10 @@ fn parse(text: &Text) -> Result<Expr, Box<Diagnostic>> {
             let place = text.at(e.span.start as usize, e.span.end as usize);
             let help = help_for_syntax(text.as_str(), e.span.start as usize);
             let mut diagnostic = Diagnostic::new(Code::CompileCondition, e.message, place).with_help(help);
-            diagnostic.expression = Some(Expression {
+            diagnostic.expression = Some(Box::new(Expression {
                 text: text.as_str().to_owned(),
                 offset: Some(e.span.start as usize),
-            });
+            }));
             Err(Box::new(diagnostic))
         }
     }

@@ -234,6 +234,9 @@ impl Compiler<'_> {
             found[of_condition..]
                 .iter_mut()
                 .for_each(|d| place::output_context(rule, d));
+            if !enabled {
+                found.retain(|d| !check::is_refusal(d));
+            }
             if complete
                 && rule.skip_if_unknown_filter
                 && found.iter().any(|d| d.is_error() && is_unknown_field(&d.message))
@@ -377,6 +380,7 @@ fn is_unknown_field(message: &str) -> bool {
     message.contains("nonexistent field")
         || message.starts_with("unknown filter")
         || message.starts_with("unknown event type")
+        || message.contains("is not supported by saker's probe")
 }
 
 /// Fields that exceptions name and the source does not have.

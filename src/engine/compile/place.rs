@@ -30,10 +30,10 @@ pub fn in_condition(rule: &RuleDef, expr: &Expr, macros: &[MacroDef], diagnostic
     let found = texts.into_iter().find_map(|text| Expression::find(text, at));
     // Of these upstream tells only that they are somewhere in the condition.
     let whole = matches!(diagnostic.code, Code::UnsafeNaCheck | Code::DeprecatedItem);
-    diagnostic.expression = Some(Expression {
+    diagnostic.expression = Some(Box::new(Expression {
         text: rule.condition.as_str().to_owned(),
         offset: found.and_then(|e| e.offset).filter(|_| !whole),
-    });
+    }));
     diagnostic.context = condition_context(rule);
 }
 

@@ -1,13 +1,15 @@
 //! The syscall source's catalog: what its rules may name. The rows are in [`table`], the events in [`events`].
 //!
-//! Values come from the probe, which knows each field by its number; a rule set can be checked without one.
+//! A field's number is its row: [`view::SyscallView`] finds the row's answer by it.
 
 pub mod calls;
 pub mod events;
 mod table;
+mod values;
+pub mod view;
 
 use super::{Argument, Field, Origin, Type};
-use table::Row;
+use table::{Answer, Row};
 
 /// What may follow a field's name, and where the field may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ fn class(first: u32, rows: &'static [Row]) -> impl Iterator<Item = Field> {
     rows.iter().zip(first..).map(|(row, number)| field(row, number))
 }
 
-fn field(&(name, kind, shape, doc): &Row, number: u32) -> Field {
+fn field(&(name, kind, shape, doc, answer): &Row, number: u32) -> Field {
     let field = Field::string(name, Origin::External(number), doc).of(kind);
     let argument = match shape {
         Shape::Plain | Shape::List | Shape::Filter => Argument::None,
@@ -91,6 +93,10 @@ fn field(&(name, kind, shape, doc): &Row, number: u32) -> Field {
         list: shape == Shape::List,
         no_rhs: several,
         no_transformer: several,
+        refused: match answer {
+            Answer::By(_) => None,
+            Answer::Refused(reason) => Some(reason),
+        },
         ..field
     }
 }

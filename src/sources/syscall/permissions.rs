@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use caps::{CapSet, Capability, CapsHashSet};
+
 /// Capabilities that loading and attaching take: their numbers (include/uapi/linux/capability.h) and names.
 const NEEDED: [(u32, &str); 2] = [(39, "CAP_BPF"), (38, "CAP_PERFMON")];
 const SYS_ADMIN: u32 = 21;
@@ -23,6 +25,30 @@ pub fn missing() -> Vec<&'static str> {
     let own = effective();
     let absent = NEEDED.iter().filter(|(number, _)| !has(own, *number));
     absent.map(|(_, name)| *name).collect()
+}
+
+/// Capabilities that stay after the probe is loaded: for hooks that a reload asks for, what /proc says of processes, and
+/// ports below 1024.
+const KEPT: [Capability; 5] = [
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+    Capability::CAP_SYS_PTRACE,
+    Capability::CAP_DAC_READ_SEARCH,
+    Capability::CAP_NET_BIND_SERVICE,
+];
+
+/// Gives up every capability but those that are needed later, for this thread and those it starts from now on.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn reduce() -> Result<(), caps::errors::CapsError> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    let keep: CapsHashSet = permitted.into_iter().filter(|c| KEPT.contains(c)).collect();
+    for set in [CapSet::Inheritable, CapSet::Ambient] {
+        caps::clear(None, set)?;
+    }
+    caps::set(None, CapSet::Effective, &keep)?;
+    caps::set(None, CapSet::Permitted, &keep)
 }
 
 /// Whether each system call has a tracepoint that can be attached: tracefs is there and may be read. Where it is not

@@ -57,6 +57,9 @@ impl Plan {
             if class / KIND > 0 && call.family() == Family::Paths {
                 break;
             }
+            if class & FAILED == 0 && call.succeeds_as_exec() {
+                continue;
+            }
             let known = |extractor: &Extractor| fields.given(extractor, call, class);
             for rule in &program.rules {
                 let answer = possible(program, rule.node, &known);

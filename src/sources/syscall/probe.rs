@@ -14,7 +14,8 @@ use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 
 use super::permissions;
 use super::plan::{Plan, Wanted};
-use crate::engine::partial::Need;
+use crate::config::SyscallConfig;
+use crate::engine::partial::{Need, Role};
 use crate::event::syscall::Kind;
 use crate::fields::syscall::calls::{self, Call, Family};
 
@@ -23,9 +24,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_
 /// Bytes of `struct want`, `struct name_key` and `struct settings` in `probe/wire.h`.
 const WANT: usize = 24;
 const NAME_KEY: usize = 40;
-const SETTINGS: usize = 16;
+const SETTINGS: usize = 20;
 /// Bytes of a name that the kernel compares; a final NUL takes one more.
-const NAME: usize = 38;
+const NAME: usize = 39;
 /// What `cgroups` says of a cgroup.
 const HOST: u8 = 1;
 const CONTAINER: u8 = 2;
@@ -50,6 +51,19 @@ pub struct Setup {
     pub wake_at: u32,
     /// Whether processes of the host bring their environment as well.
     pub environment: bool,
+}
+
+impl Setup {
+    pub fn of(config: &SyscallConfig) -> Setup {
+        let ring = config.ring.clamp(64 << 10, 1 << 30).next_power_of_two();
+        Setup {
+            ring_bytes: ring as u32,
+            snaplen: config.snaplen,
+            // Much at once is cheap; what is alone in the ring waits for the reader's tick.
+            wake_at: (ring / 16).min(64 << 10) as u32,
+            environment: config.environment,
+        }
+    }
 }
 
 /// Why there is no probe.
@@ -102,10 +116,13 @@ pub enum Hook {
 pub struct Probe {
     ebpf: Ebpf,
     pub hook: Hook,
+    pub ring_bytes: u32,
     links: BTreeMap<u16, (Family, TracePointLinkId)>,
     dispatching: bool,
-    names: BTreeSet<Need>,
-    ring: RingBuf<MapData>,
+    /// What `names` in the kernel holds: names, and where they must stand.
+    names: BTreeMap<[u8; NAME_KEY], u8>,
+    settings: [u32; SETTINGS / 4],
+    ring: Option<RingBuf<MapData>>,
     /// Calls that the kernel offers no tracepoint for; there is nothing to see of them then.
     pub missing: Vec<&'static str>,
 }
@@ -147,22 +164,32 @@ impl Probe {
         }
     }
 
-    fn set_names(&mut self, wanted: &BTreeSet<Need>) -> Result<(), ProbeError> {
+    fn set_names(&mut self, needs: &BTreeSet<Need>) -> Result<(), ProbeError> {
         let error = |e| ProbeError::Map("names", e);
-        let mut map: HashMap<&mut MapData, [u8; NAME_KEY], u8> = map(&mut self.ebpf, "names")?;
-        // New names first: for a moment too much is sent, never too little.
-        for need in wanted.difference(&self.names) {
-            if let Some(key) = name_key(need) {
-                map.insert(key, 1, 0).map_err(error)?;
+        let mut wanted: BTreeMap<[u8; NAME_KEY], u8> = BTreeMap::new();
+        let mut hints = [0u64; 256];
+        for need in needs {
+            if let Need::Component(role, name) = need {
+                *wanted.entry(name_key(name)).or_default() |= *role as u8;
+                hints[usize::from(name[0])] |= 1 << name.len().min(63);
             }
         }
-        let keep: BTreeSet<_> = wanted.iter().filter_map(name_key).collect();
-        for key in self.names.difference(wanted).filter_map(name_key) {
-            if !keep.contains(&key) {
-                map.remove(&key).map_err(error)?;
-            }
+        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u8> = map(&mut self.ebpf, "names")?;
+        for (key, roles) in &wanted {
+            names.insert(key, roles, 0).map_err(error)?;
         }
-        self.names.clone_from(wanted);
+        let mut lengths_of: Array<&mut MapData, u64> = map(&mut self.ebpf, "hints")?;
+        for (first, lengths) in hints.into_iter().enumerate() {
+            lengths_of.set(first as u32, lengths, 0).map_err(|e| ProbeError::Map("hints", e))?;
+        }
+        self.settings[4] = wanted.values().any(|roles| roles & Role::Any as u8 != 0).into();
+        set_settings(&mut self.ebpf, self.settings)?;
+        // Old names go last: for a moment too much is sent, never too little.
+        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u8> = map(&mut self.ebpf, "names")?;
+        for key in self.names.keys().filter(|key| !wanted.contains_key(*key)) {
+            names.remove(key).map_err(error)?;
+        }
+        self.names = wanted;
         Ok(())
     }
 
@@ -276,9 +303,9 @@ impl Probe {
         Ok(lost)
     }
 
-    /// The ring of records; its descriptor becomes readable when the kernel wakes its reader.
-    pub fn ring(&mut self) -> &mut RingBuf<MapData> {
-        &mut self.ring
+    /// The ring of records, once; its descriptor becomes readable when the kernel wakes its reader.
+    pub fn take_ring(&mut self) -> Option<RingBuf<MapData>> {
+        self.ring.take()
     }
 }
 
@@ -289,18 +316,14 @@ fn load(setup: Setup) -> Result<Probe, ProbeError> {
         .map_max_entries("ring", setup.ring_bytes)
         .load(OBJECT)
         .map_err(|e| ProbeError::Load(Box::new(e)))?;
-    let mut settings: Array<&mut MapData, [u8; SETTINGS]> = map(&mut ebpf, "settings")?;
-    let values = [
+    let settings = [
         std::process::id(),
         setup.snaplen.min(256),
         setup.wake_at,
         u32::from(setup.environment),
+        0,
     ];
-    let mut bytes = [0; SETTINGS];
-    for (to, value) in bytes.chunks_exact_mut(4).zip(values) {
-        to.copy_from_slice(&value.to_ne_bytes());
-    }
-    settings.set(0, bytes, 0).map_err(|e| ProbeError::Map("settings", e))?;
+    set_settings(&mut ebpf, settings)?;
     for (name, tracepoint) in PROCESS_EVENTS {
         let error = |e| ProbeError::Program(name, Box::new(e));
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
@@ -320,10 +343,12 @@ fn load(setup: Setup) -> Result<Probe, ProbeError> {
     Ok(Probe {
         ebpf,
         hook,
+        ring_bytes: setup.ring_bytes,
         links: BTreeMap::new(),
         dispatching: false,
-        names: BTreeSet::new(),
-        ring,
+        names: BTreeMap::new(),
+        settings,
+        ring: Some(ring),
         missing: Vec::new(),
     })
 }
@@ -381,14 +406,20 @@ fn want(call: &Call, wanted: Option<&Wanted>) -> [u8; WANT] {
     bytes
 }
 
-/// `struct name_key`; nothing for needs that are no names.
-fn name_key(need: &Need) -> Option<[u8; NAME_KEY]> {
-    let Need::Component(role, name) = need else {
-        return None;
-    };
+/// `struct name_key`.
+fn name_key(name: &[u8]) -> [u8; NAME_KEY] {
     let mut key = [0; NAME_KEY];
-    key[0] = *role as u8;
     let name = &name[..name.len().min(NAME)];
-    key[1..=name.len()].copy_from_slice(name);
-    Some(key)
+    key[..name.len()].copy_from_slice(name);
+    key
+}
+
+/// `struct settings`.
+fn set_settings(ebpf: &mut Ebpf, values: [u32; SETTINGS / 4]) -> Result<(), ProbeError> {
+    let mut bytes = [0; SETTINGS];
+    for (to, value) in bytes.chunks_exact_mut(4).zip(values) {
+        to.copy_from_slice(&value.to_ne_bytes());
+    }
+    let mut settings: Array<&mut MapData, [u8; SETTINGS]> = map(ebpf, "settings")?;
+    settings.set(0, bytes, 0).map_err(|e| ProbeError::Map("settings", e))
 }

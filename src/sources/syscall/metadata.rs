@@ -1,0 +1,103 @@
+//! What files of the node say of containers and users, as facts; asked again for a while when it is not there yet.
+
+use std::time::{Duration, Instant};
+
+use super::containers::users::{Names, Users};
+use super::containers::{ContainersConfig, Found, Lookup};
+use crate::processes::{Container, Fact, Place, Processes, User};
+
+/// Looks containers up.
+pub struct Metadata {
+    lookup: Lookup,
+    users: Users,
+    wait: Duration,
+    pending: Vec<Pending>,
+}
+
+/// A container of which something is still to be written.
+struct Pending {
+    cgroup: u64,
+    pid: u32,
+    until: Instant,
+}
+
+impl Metadata {
+    pub fn new(config: &ContainersConfig) -> Metadata {
+        Metadata {
+            lookup: Lookup::new(config),
+            users: Users::new(config),
+            wait: config.wait,
+            pending: Vec::new(),
+        }
+    }
+
+    /// The users and groups of the node itself.
+    pub fn node(&mut self) -> Vec<Fact> {
+        facts_of(&self.users.node(), None)
+    }
+
+    /// What there is on the container of a cgroup, by a process in it.
+    pub fn ask(&mut self, processes: &Processes, cgroup: u64, pid: u32) -> Vec<Fact> {
+        let (facts, complete) = self.find(processes, cgroup, pid);
+        if !complete {
+            let until = Instant::now() + self.wait;
+            self.pending.push(Pending { cgroup, pid, until });
+        }
+        facts
+    }
+
+    /// Asks again for what was not there.
+    pub fn retry(&mut self, processes: &Processes) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        for pending in std::mem::take(&mut self.pending) {
+            let (found, complete) = self.find(processes, pending.cgroup, pending.pid);
+            facts.extend(found);
+            if !complete && Instant::now() < pending.until {
+                self.pending.push(pending);
+            }
+        }
+        facts
+    }
+
+    fn find(&mut self, processes: &Processes, cgroup: u64, pid: u32) -> (Vec<Fact>, bool) {
+        let Place::Container { id, .. } = processes.place(cgroup) else {
+            return (Vec::new(), true);
+        };
+        let path = processes.cgroup_path(cgroup).unwrap_or_default();
+        match self.lookup.find(id, Some(pid), &String::from_utf8_lossy(path)) {
+            Found::Known { container, complete, .. } => {
+                let names = self.names(&container, pid);
+                let container = *container;
+                let mut facts = vec![Fact::Container { cgroup, container }];
+                facts.extend(names);
+                (facts, complete)
+            }
+            Found::NotYet => (Vec::new(), false),
+            Found::Unknown => (Vec::new(), true),
+        }
+    }
+
+    fn names(&mut self, container: &Container, pid: u32) -> Vec<Fact> {
+        let names = self.users.container(container, Some(pid));
+        facts_of(&names, Some(&container.id))
+    }
+}
+
+fn facts_of(names: &Names, container: Option<&str>) -> Vec<Fact> {
+    // The first entry of an id counts, and the last fact.
+    let users = names.users.iter().rev().map(|(uid, user)| Fact::User {
+        container: container.map(Into::into),
+        uid: *uid,
+        user: User {
+            name: user.name.clone(),
+            home: user.home.clone(),
+            shell: user.shell.clone(),
+        },
+    });
+    let groups = names.groups.iter().rev().map(|(gid, name)| Fact::Group {
+        container: container.map(Into::into),
+        gid: *gid,
+        name: name.clone(),
+    });
+    users.chain(groups).collect()
+}
