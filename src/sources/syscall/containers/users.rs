@@ -3,15 +3,15 @@
 //! A container writes these files as it likes: reading is bounded, nothing but a regular file on the container's own
 //! root file system is opened, and no link leads out of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::draft;
 use super::files::{Root, Stamp};
-use super::{ContainersConfig, draft};
-use crate::processes::container::Container;
+use crate::processes::{Container, Fact, User};
 
 /// Containers whose names are kept; the one not asked for the longest makes room.
 const KEPT: usize = 64;
@@ -34,14 +34,6 @@ const CONTAINER: Bounds = Bounds {
     entries: 1_024,
 };
 
-/// A user, as passwd(5) has it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct User {
-    pub name: Box<str>,
-    pub home: Box<str>,
-    pub shell: Box<str>,
-}
-
 /// The names that hold in one place, by user id and by group id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -60,6 +52,24 @@ impl Names {
     /// The name of a group.
     pub fn group(&self, gid: u32) -> Option<&str> {
         self.groups.iter().find(|(id, _)| *id == gid).map(|(_, name)| &**name)
+    }
+
+    /// Tells all names, of the container or of the node.
+    pub fn facts(&self, container: Option<&str>) -> impl Iterator<Item = Fact> {
+        // What is told later replaces what was told before, but the first entry counts.
+        let (mut uids, mut gids) = (HashSet::new(), HashSet::new());
+        let users = self.users.iter().filter(move |(uid, _)| uids.insert(*uid));
+        let groups = self.groups.iter().filter(move |(gid, _)| gids.insert(*gid));
+        let users = users.map(move |(uid, user)| Fact::User {
+            container: container.map(Box::from),
+            uid: *uid,
+            user: user.clone(),
+        });
+        users.chain(groups.map(move |(gid, name)| Fact::Group {
+            container: container.map(Box::from),
+            gid: *gid,
+            name: name.clone(),
+        }))
     }
 
     /// Adds entries of passwd(5).
@@ -128,9 +138,9 @@ struct Kept {
 }
 
 impl Users {
-    pub fn new(config: &ContainersConfig) -> Users {
+    pub fn new(node: &Path) -> Users {
         Users {
-            node: config.root.clone(),
+            node: node.into(),
             kept: HashMap::new(),
             clock: 0,
         }
@@ -224,10 +234,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn at(root: &Path) -> Users {
-        Users::new(&ContainersConfig {
-            root: root.into(),
-            ..ContainersConfig::default()
-        })
+        Users::new(root)
     }
 
     fn container(id: &str, root: &str) -> Container {

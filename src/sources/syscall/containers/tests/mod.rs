@@ -39,10 +39,7 @@ impl Node {
     }
 
     fn lookup(&self) -> Lookup {
-        Lookup::new(&ContainersConfig {
-            root: self.path().into(),
-            ..ContainersConfig::default()
-        })
+        Lookup::new(self.path())
     }
 
     fn find(&self, id: &str, cgroup: &str) -> Found {

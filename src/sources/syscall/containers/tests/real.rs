@@ -73,13 +73,13 @@ fn is_recent(container: &Container) {
 }
 
 /// Users of a container by each of the two ways into it.
-fn sees_its_users(lookup: &ContainersConfig, container: &Container, pid: u32) {
+fn sees_its_users(node: &Path, container: &Container, pid: u32) {
     let of_process = Container {
         root: None,
         ..container.clone()
     };
     for container in [container, &of_process] {
-        let names = Users::new(lookup).container(container, Some(pid));
+        let names = Users::new(node).container(container, Some(pid));
         assert_eq!(names.users.len(), 1, "{:?}", container.root);
         assert_eq!(&*names.user(4711).unwrap().name, "inside");
         assert_eq!(names.group(4711), Some("inside"));
@@ -163,8 +163,8 @@ fn runc_alone() {
     let state = std::fs::read(format!("/run/runc/{}/state.json", container.id)).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let pid = state["init_process_pid"].as_u64().unwrap() as u32;
-    let settings = ContainersConfig::default();
-    let (found, complete, cut) = known(Lookup::new(&settings).find(&container.id, Some(pid), &cgroup(pid)));
+    let node = Path::new("/");
+    let (found, complete, cut) = known(Lookup::new(node).find(&container.id, Some(pid), &cgroup(pid)));
     assert_eq!((complete, cut), (true, 0));
     assert_eq!((&*found.runtime, found.name.as_deref()), ("runc", Some("web")));
     assert_eq!(found.repository(), Some("registry.example:5000/shop/web"));
@@ -184,11 +184,15 @@ fn runc_alone() {
     let pod = found.pod.as_ref().unwrap();
     assert_eq!((&*pod.namespace, &*pod.name, &*pod.uid), ("shop", "web-0", UID));
     is_recent(&found);
-    sees_its_users(&settings, &found, pid);
+    sees_its_users(node, &found, pid);
+    let facts = Lookup::new(node).facts(&container.id, 7, pid, cgroup(pid).as_bytes());
+    assert!(matches!(&facts[0], Fact::Container { cgroup: 7, container } if *container == found));
+    assert!(matches!(&facts[1], Fact::User { uid: 4711, user, .. } if &*user.name == "inside"));
+    assert!(matches!(&facts[2], Fact::Group { gid: 4711, .. }));
 
     let id = container.id.clone();
     drop(container);
-    assert_eq!(Lookup::new(&settings).find(&id, None, ""), Found::NotYet);
+    assert_eq!(Lookup::new(node).find(&id, None, ""), Found::NotYet);
 }
 
 /// A containerd of the test's own, whose state is where the node's would be below `root`.
@@ -273,11 +277,7 @@ fn containerd_tasks() {
     // Declared before the daemon, so that it goes after it.
     let group = Group(id.clone());
     let mut containerd = Containerd::start(directory.path());
-    let settings = ContainersConfig {
-        root: directory.path().into(),
-        ..ContainersConfig::default()
-    };
-    let lookup = Lookup::new(&settings);
+    let lookup = Lookup::new(directory.path());
 
     let group = group.path();
     let mut options = vec!["--cgroup", &group, "--label", "team=a"];
@@ -301,7 +301,7 @@ fn containerd_tasks() {
     assert_eq!((&*pod.namespace, &*pod.name, &*pod.uid), ("shop", "web-0", UID));
     is_recent(&found);
     // Here the root is as the node has it, not below the directory that stands for the node.
-    sees_its_users(&ContainersConfig::default(), &found, pid);
+    sees_its_users(Path::new("/"), &found, pid);
 
     let group = format!("/saker-{id}/by-hand");
     let pid = containerd.run("by-hand", &["--privileged", "--net-host", "--cgroup", &group]);
