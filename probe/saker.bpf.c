@@ -15,6 +15,10 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define S_IFREG 0100000
+#define S_IFIFO 0010000
+#define S_IFCHR 0020000
+#define S_IFDIR 0040000
+#define S_IFBLK 0060000
 #define AT_FDCWD -100
 #define OVERLAYFS_MAGIC 0x794c7630
 #define MAX_ERRNO 4095
@@ -749,6 +753,34 @@ int dispatch(__u64 *context)
 
 /* ---- processes ---- */
 
+/* What a descriptor is, as fd.typechar has it. */
+INLINE __u8 type_of(struct task_struct *task, int fd)
+{
+	struct file *file = file_of(task, fd);
+	struct inode *inode;
+	struct socket *socket;
+	struct sock *sk;
+	__u16 mode = 0, family = 0;
+
+	if (!file || READ(inode, file->f_inode) || !inode || READ(mode, inode->i_mode))
+		return 0;
+	switch (mode & S_IFMT) {
+	case S_IFSOCK:
+		if (!READ(socket, file->private_data) && !READ(sk, socket->sk) && sk)
+			READ(family, sk->__sk_common.skc_family);
+		return family == AF_INET ? '4' : family == AF_INET6 ? '6' : family == AF_UNIX ? 'u' : 'o';
+	case S_IFIFO:
+		return 'p';
+	case S_IFDIR:
+		return 'd';
+	case S_IFREG:
+	case S_IFCHR:
+	case S_IFBLK:
+		return 'f';
+	}
+	return 'o';
+}
+
 INLINE __u32 in_namespace(struct pid *pid, __u32 level)
 {
 	struct upid upid = {};
@@ -976,6 +1008,9 @@ int process_exec(__u64 *context)
 	/* The thread that had called execve; its id is gone by now. */
 	record->head.arg[0] = (__u32)context[1];
 	describe_process(&about, task);
+#pragma unroll
+	for (int fd = 0; fd < 3; fd++)
+		about.stdio[fd] = type_of(task, fd);
 	if (!READ(mm, task->mm) && mm && !READ(exe, mm->exe_file) && exe)
 		append_path(record, PART_BASE1, fs_of(task), &exe->f_path);
 	if (!READ(fs, task->fs) && fs)
@@ -1014,6 +1049,9 @@ int process_fork(__u64 *context)
 	fill_header(&record->head, parent, WIRE_FORK);
 	record->head.result = child->pid;
 	describe_process(&about, child);
+#pragma unroll
+	for (int fd = 0; fd < 3; fd++)
+		about.stdio[fd] = type_of(parent, fd);
 	APPEND(record, PART_OBJECT, &about, sizeof(about), sizeof(about), bpf_probe_read_kernel);
 	send(record);
 	return 0;

@@ -104,7 +104,7 @@ struct wire_process {
 	__u32 exe_dev;
 	__u32 exe_flags;        /* EXE_… */
 	char comm[16];
-	__u32 unused;
+	__u8 stdio[4];          /* what descriptors 0, 1 and 2 are, as fd.typechar has it; 0: closed */
 };
 
 #define EXE_UPPER 1

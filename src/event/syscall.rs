@@ -193,8 +193,9 @@ pub struct ProcessInfo {
     /// Name, padded with NUL.
     #[serde(with = "crate::event::bytes::padded")]
     pub comm: [u8; 16],
-    #[serde(skip)]
-    pub unused: u32,
+    /// What descriptors 0, 1 and 2 refer to, as `fd.typechar` has it; 0 for a closed one.
+    #[serde(with = "crate::event::bytes::padded")]
+    pub stdio: [u8; 4],
 }
 
 /// The executable is in the upper layer of an overlay: it was not part of the image.
@@ -387,7 +388,7 @@ mod tests {
             members("wire_process"),
             here!(ProcessInfo: start, parent_start, cap_permitted, cap_effective, cap_inheritable, parent_cgroup, exe_ino,
                 exe_ctime, exe_mtime, pidns_start, pid, tid, ppid, ruid, euid, suid, rgid, egid, loginuid, tty, sid, pgid,
-                vpid, vppid, vsid, vpgid, vtid, level, parent_level, pidns, mntns, exe_dev, exe_flags, comm, unused)
+                vpid, vppid, vsid, vpgid, vtid, level, parent_level, pidns, mntns, exe_dev, exe_flags, comm, stdio)
         );
         let sizes = ["want", "name_key", "settings"].map(|s| members(s).last().map(|(_, at, size)| at + size));
         assert_eq!(sizes, [Some(24), Some(40), Some(20)]);

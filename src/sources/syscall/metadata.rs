@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::containers::users::{Names, Users};
-use super::containers::{ContainersConfig, Found, Lookup};
-use crate::processes::{Container, Fact, Place, Processes, User};
+use super::containers::users::Users;
+use super::containers::{Found, Lookup};
+use crate::config::SyscallConfig;
+use crate::processes::{Fact, Place, Processes};
 
 /// Looks containers up.
 pub struct Metadata {
@@ -22,10 +23,10 @@ struct Pending {
 }
 
 impl Metadata {
-    pub fn new(config: &ContainersConfig) -> Metadata {
+    pub fn new(config: &SyscallConfig) -> Metadata {
         Metadata {
-            lookup: Lookup::new(config),
-            users: Users::new(config),
+            lookup: Lookup::new(&config.root),
+            users: Users::new(&config.root),
             wait: config.wait,
             pending: Vec::new(),
         }
@@ -33,7 +34,7 @@ impl Metadata {
 
     /// The users and groups of the node itself.
     pub fn node(&mut self) -> Vec<Fact> {
-        facts_of(&self.users.node(), None)
+        self.users.node().facts(None).collect()
     }
 
     /// What there is on the container of a cgroup, by a process in it.
@@ -66,38 +67,15 @@ impl Metadata {
         let path = processes.cgroup_path(cgroup).unwrap_or_default();
         match self.lookup.find(id, Some(pid), &String::from_utf8_lossy(path)) {
             Found::Known { container, complete, .. } => {
-                let names = self.names(&container, pid);
+                let names = self.users.container(&container, Some(pid));
+                let mut facts: Vec<Fact> = names.facts(Some(&container.id)).collect();
+                // First, because names belong to a container that is known.
                 let container = *container;
-                let mut facts = vec![Fact::Container { cgroup, container }];
-                facts.extend(names);
+                facts.insert(0, Fact::Container { cgroup, container });
                 (facts, complete)
             }
             Found::NotYet => (Vec::new(), false),
             Found::Unknown => (Vec::new(), true),
         }
     }
-
-    fn names(&mut self, container: &Container, pid: u32) -> Vec<Fact> {
-        let names = self.users.container(container, Some(pid));
-        facts_of(&names, Some(&container.id))
-    }
-}
-
-fn facts_of(names: &Names, container: Option<&str>) -> Vec<Fact> {
-    // The first entry of an id counts, and the last fact.
-    let users = names.users.iter().rev().map(|(uid, user)| Fact::User {
-        container: container.map(Into::into),
-        uid: *uid,
-        user: User {
-            name: user.name.clone(),
-            home: user.home.clone(),
-            shell: user.shell.clone(),
-        },
-    });
-    let groups = names.groups.iter().rev().map(|(gid, name)| Fact::Group {
-        container: container.map(Into::into),
-        gid: *gid,
-        name: name.clone(),
-    });
-    users.chain(groups).collect()
 }

@@ -11,7 +11,6 @@ use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
-use super::containers::ContainersConfig;
 use super::judge::Judge;
 use super::metadata::Metadata;
 use super::plan::Plan;
@@ -92,10 +91,7 @@ impl<S: Sink> Reader<S> {
             rules,
             followed,
             procfs: Procfs::new(setup.environment),
-            metadata: Metadata::new(&ContainersConfig {
-                root: setup.root.clone(),
-                wait: setup.wait,
-            }),
+            metadata: Metadata::new(setup),
             placed: HashSet::new(),
             sink,
             recorder: None,

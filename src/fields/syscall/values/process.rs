@@ -185,6 +185,24 @@ fn yes(truth: bool) -> Option<Value> {
     Some(Value::Bool(truth))
 }
 
+/// What a standard descriptor was at the last execve, or at the fork.
+fn stdio(view: &SyscallView<'_>, number: usize, scratch: &mut Scratch) -> Option<Value> {
+    let name: &str = match view.actor?.info.stdio[number] {
+        b'f' => "file",
+        b'd' => "directory",
+        b'p' => "pipe",
+        b'4' => "ipv4",
+        b'6' => "ipv6",
+        b'u' => "unix",
+        b'o' => "other",
+        _ => return None,
+    };
+    text(scratch, name.as_bytes())
+}
+
+pub const STDIN_TYPE: Get = |v, _, s| stdio(v, 0, s);
+pub const STDOUT_TYPE: Get = |v, _, s| stdio(v, 1, s);
+pub const STDERR_TYPE: Get = |v, _, s| stdio(v, 2, s);
 pub const TTY: Get = |v, _, _| uint(v.actor?.info.tty.into());
 pub const PID: Get = |v, _, _| int(v.record.head.pid);
 pub const PPID: Get = |v, _, _| int(v.record.head.ppid);

@@ -3,7 +3,6 @@
 //! Reading blocks, for a fraction of a millisecond as a rule; callers ask again while the answer is not complete. Nothing is asked over a socket; the files are there before the entry point runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod annotations;
 mod docker;
@@ -22,9 +21,8 @@ mod tests;
 use draft::Draft;
 use files::Root;
 use search::Search;
-use users::Users;
 
-use crate::processes::{Container, Fact};
+use crate::processes::Container;
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,42 +43,12 @@ pub enum Found {
 /// Finds containers on one node.
 pub struct Lookup {
     root: PathBuf,
-    users: Mutex<Users>,
 }
 
 impl Lookup {
     /// `root` is where the root of the node is: `/`, or the directory it is mounted on in a pod.
     pub fn new(root: &Path) -> Lookup {
-        Lookup {
-            root: root.into(),
-            users: Mutex::new(Users::new(root)),
-        }
-    }
-
-    /// What there is to tell of the container `id`, which the process `pid` in the control group `cgroup` is in, and of
-    /// its users and groups. Empty as long as no file knows it.
-    pub fn facts(&self, id: &str, cgroup: u64, pid: u32, path: &[u8]) -> Vec<Fact> {
-        let Found::Known { container, .. } = self.find(id, Some(pid), &String::from_utf8_lossy(path)) else {
-            return Vec::new();
-        };
-        let names = self.users().container(&container, Some(pid));
-        let mut facts = vec![Fact::Container {
-            cgroup,
-            container: *container,
-        }];
-        facts.extend(names.facts(Some(id)));
-        facts
-    }
-
-    /// The users and groups of the node itself.
-    pub fn node_facts(&self) -> Vec<Fact> {
-        let names = self.users().node();
-        names.facts(None).collect()
-    }
-
-    fn users(&self) -> MutexGuard<'_, Users> {
-        // What is kept is whole after every step.
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        Lookup { root: root.into() }
     }
 
     /// Everything that files tell of the container `id`. `pid` is a process in it, `cgroup` the path of its control
