@@ -3,6 +3,7 @@
 use std::fmt;
 
 pub mod audit;
+pub mod bytes;
 pub mod syscall;
 pub mod time;
 

@@ -133,7 +133,21 @@ pub struct FileInfo {
 }
 
 /// A process as it is after execve, or at its fork (`struct wire_process`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(default, deny_unknown_fields)]
 #[repr(C)]
 pub struct ProcessInfo {
     /// Nanoseconds since boot.
@@ -182,7 +196,9 @@ pub struct ProcessInfo {
     /// `EXE_…`
     pub exe_flags: u32,
     /// Name, padded with NUL.
+    #[serde(with = "crate::event::bytes::padded")]
     pub comm: [u8; 16],
+    #[serde(skip)]
     pub unused: u32,
 }
 

@@ -3,3 +3,4 @@
 pub mod permissions;
 pub mod plan;
 pub mod probe;
+pub mod procfs;
