@@ -476,6 +476,30 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_nobody_reads_are_refused_where_the_rule_would_run() {
+        let load_for = |sources: &[Source], more: &str| {
+            let file = RuleFile {
+                name: "rules.yaml".to_owned(),
+                text: format!(
+                    "- rule: T\n  desc: d\n  condition: evt.type = open and proc.vmsize > 1\n  output: o\n  priority: INFO\n{more}"
+                ),
+            };
+            let options = Options {
+                sources: sources.to_vec(),
+                ..Options::default()
+            };
+            let loaded = load(vec![file], &options).expect("no fields of the user's own");
+            let found: Vec<String> = loaded.diagnostics.iter().map(|d| d.message.clone()).collect();
+            (loaded.rules.is_some(), found)
+        };
+        let message = "field proc.vmsize is not supported by saker's probe: memory, threads and processor time of processes are not measured";
+        assert_eq!(load_for(&[Source::Syscall], ""), (false, vec![message.to_owned()]));
+        assert_eq!(load_for(&[Source::K8sAudit], ""), (true, vec![]));
+        let skipped = load_for(&[Source::Syscall], "  skip-if-unknown-filter: true\n");
+        assert_eq!(skipped, (true, vec![message.to_owned()]));
+    }
+
+    #[test]
     fn wildcards() {
         for (pattern, name, want) in [
             ("a", "a", true),

@@ -8,6 +8,8 @@ mod table;
 mod values;
 pub mod view;
 
+use std::borrow::Cow;
+
 use super::{Argument, Field, Origin, Type};
 use table::{Answer, Row};
 
@@ -38,11 +40,11 @@ pub enum Shape {
 
 /// The first number of the classes, so that rows may be added to one without moving the others.
 const CLASSES: [(u32, &[Row]); 5] = [
-    (0, table::EVENT),
-    (1000, table::PROCESS),
-    (2000, table::FILES),
-    (3000, table::CONTAINER),
-    (4000, table::ACTOR),
+    (0, table::event::ROWS),
+    (1000, table::process::ROWS),
+    (2000, table::files::ROWS),
+    (3000, table::container::ROWS),
+    (4000, table::actor::ROWS),
 ];
 
 /// The rows of the syscall source, beside the generic `evt.*`.
@@ -64,6 +66,11 @@ fn class(first: u32, rows: &'static [Row]) -> impl Iterator<Item = Field> {
 }
 
 fn field(&(name, kind, shape, doc, answer): &Row, number: u32) -> Field {
+    let refused = match answer {
+        Answer::By(_) => None,
+        Answer::Refused(reason) => Some(reason),
+    };
+    let doc = refused.map_or(Cow::Borrowed(doc), |reason| format!("{doc} (refused: {reason})").into());
     let field = Field::string(name, Origin::External(number), doc).of(kind);
     let argument = match shape {
         Shape::Plain | Shape::List | Shape::Filter => Argument::None,
@@ -93,10 +100,7 @@ fn field(&(name, kind, shape, doc, answer): &Row, number: u32) -> Field {
         list: shape == Shape::List,
         no_rhs: several,
         no_transformer: several,
-        refused: match answer {
-            Answer::By(_) => None,
-            Answer::Refused(reason) => Some(reason),
-        },
+        refused,
         ..field
     }
 }

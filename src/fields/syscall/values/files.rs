@@ -179,7 +179,7 @@ pub const CONTAINER_DIRECTORY: Get = |v, _, s| {
 };
 
 /// A device number as stat(2) has it.
-fn device(dev: u32) -> i64 {
+pub fn device(dev: u32) -> i64 {
     let (major, minor) = (dev >> 20, dev & 0xf_ffff);
     i64::from(minor & 0xff | major << 8 | (minor & !0xff) << 12)
 }

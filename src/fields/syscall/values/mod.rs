@@ -8,6 +8,9 @@ mod path;
 pub mod process;
 pub mod socket;
 
+#[cfg(test)]
+mod tests;
+
 use std::io::Write as _;
 use std::ops::Range;
 

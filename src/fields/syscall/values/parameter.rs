@@ -7,6 +7,7 @@
 use nix::errno::Errno;
 use nix::libc::AT_FDCWD;
 
+use super::files::device;
 use super::process::{group_name, user_name};
 use super::{part, push, socket, text, written};
 use crate::event::syscall::Part;
@@ -236,7 +237,7 @@ impl SyscallView<'_> {
                 }
             }
             From::Tuple => socket::push_name(self, &self.record.file()?, out)?,
-            From::Device => push(out, self.record.file()?.dev),
+            From::Device => push(out, device(self.record.file()?.dev)),
             From::Inode => push(out, self.record.file()?.ino),
             From::Field(get) => push_value(get(self, None, scratch)?, self, scratch)?,
             From::Unread => return None,
@@ -347,7 +348,7 @@ pub const RAWARG: Get = |v, which, s| {
             Value::Text(text) => Value::Bytes(text),
             other => other,
         },
-        From::Device => Value::Uint(v.record.file()?.dev.into()),
+        From::Device => Value::Uint(device(v.record.file()?.dev) as u64),
         From::Inode => Value::Uint(v.record.file()?.ino),
         From::Field(get) => get(v, None, s)?,
         From::Unread => return None,
