@@ -12,6 +12,7 @@ use saker::sources::syscall::plan::Plan;
 fn rules(more: Vec<RuleFile>) -> RuleSet {
     let options = Options {
         sources: vec![Source::Syscall],
+        unused_of_all: true,
         ..Options::default()
     };
     let ours = |file: &RuleFile| file.name.starts_with("rules/syscall/");
