@@ -11,9 +11,9 @@ use arc_swap::ArcSwap;
 use nix::sys::resource::{UsageWho, getrusage};
 use saker::alert::Alert;
 use saker::app::host;
+use saker::config::SyscallConfig;
 use saker::engine::{Options, RuleFile, RuleSet, load};
 use saker::event::Source;
-use saker::config::SyscallConfig;
 use saker::processes::Counts;
 use saker::rulefiles;
 use saker::sources::syscall::probe::{Probe, Setup};
@@ -21,7 +21,12 @@ use saker::sources::syscall::reader::{Reader, Sink};
 
 const ROUNDS: usize = 7;
 /// Loop, its iterations, and what an iteration is.
-const LOOPS: [(&str, u64); 4] = [("getpid", 2_000_000), ("readzero", 1_000_000), ("openclose", 300_000), ("forkexec", 300)];
+const LOOPS: [(&str, u64); 4] = [
+    ("getpid", 2_000_000),
+    ("readzero", 1_000_000),
+    ("openclose", 300_000),
+    ("forkexec", 300),
+];
 
 #[derive(Default)]
 struct Totals {
@@ -63,7 +68,10 @@ fn own_seconds() -> f64 {
 
 /// CPU nanoseconds for one iteration.
 fn micro(program: &Path, what: &str, times: u64) -> f64 {
-    let output = Command::new(program).args([what, &times.to_string()]).output().expect("it runs");
+    let output = Command::new(program)
+        .args([what, &times.to_string()])
+        .output()
+        .expect("it runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (_, ns) = text.split_once("cpu_ns=").expect("its result");
     ns.trim().parse().expect("a number")
@@ -94,7 +102,13 @@ impl Set {
         let reader = self.rules.as_ref().map(|rules| {
             let probe = Probe::load(Setup::of(&Default::default())).expect("the probe loads");
             let sink = Tally(Arc::clone(&self.totals));
-            let reader = Reader::new(probe, Arc::clone(rules), Arc::new(host()), &SyscallConfig::default(), sink);
+            let reader = Reader::new(
+                probe,
+                Arc::clone(rules),
+                Arc::new(host()),
+                &SyscallConfig::default(),
+                sink,
+            );
             reader.expect("the probe attaches")
         });
         let stop = Arc::new(AtomicBool::new(false));
@@ -122,14 +136,22 @@ fn main() {
         return;
     }
     let program: PathBuf = std::env::temp_dir().join(format!("saker-micro-{}", std::process::id()));
-    let built = Command::new("cc").arg("-O2").arg("-o").arg(&program).arg(&source).status();
+    let built = Command::new("cc")
+        .arg("-O2")
+        .arg("-o")
+        .arg(&program)
+        .arg(&source)
+        .status();
     assert!(built.is_ok_and(|status| status.success()), "a C compiler is needed");
     let stable = shared.join("upstream_rules/falco_rules.yaml");
     let mut sets = [
         Set::new("nothing", None),
         Set::new("process events only", Some(RuleSet::default())),
         Set::new("built-in rules", Some(rules(rulefiles::builtin().collect()))),
-        Set::new("upstream's stable rules", Some(rules(rulefiles::read(&[stable]).expect("upstream's rules")))),
+        Set::new(
+            "upstream's stable rules",
+            Some(rules(rulefiles::read(&[stable]).expect("upstream's rules"))),
+        ),
     ];
     for _ in 0..ROUNDS {
         sets.iter_mut().for_each(|set| set.round(&program));
@@ -152,6 +174,8 @@ fn main() {
         );
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let memory = status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"));
+    let memory = status
+        .lines()
+        .filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"));
     memory.for_each(|line| println!("{line}"));
 }

@@ -130,8 +130,10 @@ impl Renderer {
 
     /// An alert of saker's own, which no rule file has: `fields` are its numbers.
     pub fn internal(&mut self, name: &str, time: Timestamp, message: &str, fields: &[(&str, u64)]) -> Alert {
-        let numbers: serde_json::Map<String, serde_json::Value> =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let numbers: serde_json::Map<String, serde_json::Value> = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+            .collect();
         let mut stamp = Vec::new();
         Civil::utc(time).push_iso8601(&mut stamp);
         let mut uuid = Vec::new();

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::alert::{Renderer, identity};
 use crate::engine::{Evaluator, Rule, RuleSet};
 use crate::event::audit::Tapes;
+use crate::event::syscall::Record;
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
 use crate::fields::ka::AuditView;
-use crate::event::syscall::Record;
 use crate::processes::Limits;
 use crate::sources::audit::decode::{self, Item};
 use crate::sources::syscall::judge::Judge;
@@ -92,7 +92,13 @@ impl Replay {
             })
         } else {
             self.recorded(line, |replay, rules, node, record| {
-                let Replay { renderer, out, json, alerts, .. } = replay;
+                let Replay {
+                    renderer,
+                    out,
+                    json,
+                    alerts,
+                    ..
+                } = replay;
                 node.judge(rules, *record, |rule, time, run| {
                     *alerts += 1;
                     if *json {

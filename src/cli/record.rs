@@ -137,7 +137,9 @@ pub fn run(args: RecordArgs) -> ExitCode {
     let _ = writeln!(
         io::stderr(),
         "{} events, {} lost, {} alerts on replay",
-        tally.events, tally.lost, tally.alerts
+        tally.events,
+        tally.lost,
+        tally.alerts
     );
     ExitCode::SUCCESS
 }

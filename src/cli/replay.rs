@@ -11,8 +11,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::serve::Format;
 use super::{USAGE, fail, start_log};
 use crate::app::{host, load_rules};
-use crate::event::Source;
 use crate::config::{self, FileSourceConfig, Matching, StartAt};
+use crate::event::Source;
 use crate::replay::Replay;
 use crate::sources::audit::files::{self, Chunk, Input};
 
@@ -86,7 +86,9 @@ pub fn run(args: ReplayArgs) -> ExitCode {
         config.cluster.clone_from(&args.cluster);
     }
     let named = args.source.as_deref().and_then(Source::from_name);
-    let sources = [Source::K8sAudit, Source::Syscall].into_iter().filter(|s| named.is_none_or(|n| n == *s));
+    let sources = [Source::K8sAudit, Source::Syscall]
+        .into_iter()
+        .filter(|s| named.is_none_or(|n| n == *s));
     let sources: Vec<Source> = sources.collect();
     let loaded = load_rules(&config, &sources, |diagnostic, loaded| {
         if diagnostic.is_error() {

@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{USAGE, fail, start_log};
 use crate::app::{App, LoadedProbe, ProbeSummary, describe_outputs, load_probe, load_rules};
-use crate::event::Source;
 use crate::config::{self, AlertFormat, Config, LogFormat, OutputConfig, OutputKind, SourceName, StdoutConfig};
+use crate::event::Source;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -130,7 +130,9 @@ fn effective(args: &ServeArgs) -> Result<Config, config::ConfigError> {
 }
 
 fn check(config: &Config) -> ExitCode {
-    let sources = [SourceName::K8sAudit, SourceName::Syscall].into_iter().filter(|s| config.runs(*s));
+    let sources = [SourceName::K8sAudit, SourceName::Syscall]
+        .into_iter()
+        .filter(|s| config.runs(*s));
     let sources: Vec<Source> = sources.map(SourceName::source).collect();
     let result = load_rules(config, &sources, |diagnostic, loaded| {
         let _ = writeln!(io::stderr(), "{}", diagnostic.render(&loaded.sources));

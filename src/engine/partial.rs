@@ -165,14 +165,14 @@ fn decide_without(test: &Test, texts: &[&str]) -> Truth {
     let among = |text: &[u8]| texts.iter().any(|t| t.as_bytes() == text);
     let text = |test: &TextTest| match test {
         TextTest::Eq(text) if among(text) => Truth::No,
-        TextTest::In(set) if set.iter().all(|item| among(item)) => Truth::No,
+        TextTest::In(set) if set.iter().all(among) => Truth::No,
         _ => Truth::Maybe,
     };
     match test {
         Test::Exists => Truth::Yes,
         Test::Text(test) => text(test),
         Test::NotText(test) => text(test).not(),
-        Test::AllIn(set) if set.iter().all(|item| among(item)) => Truth::No,
+        Test::AllIn(set) if set.iter().all(among) => Truth::No,
         _ => Truth::Maybe,
     }
 }

@@ -338,7 +338,7 @@ mod tests {
         let begin = format!("struct {structure} {{");
         let (_, body) = header.split_once(&begin).expect("the structure");
         let (body, _) = body.split_once("\n};").expect("its end");
-        let mut offset = 0;
+        let mut offset: usize = 0;
         let mut all = Vec::new();
         for line in body.lines().map(str::trim) {
             let Some((declaration, _)) = line.split_once(';').filter(|_| !line.starts_with("/*")) else {

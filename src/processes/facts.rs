@@ -88,7 +88,10 @@ impl Processes {
             cgroup: process.cgroup,
             cgroup_path: self.cgroup_path(process.cgroup).unwrap_or(b"/").into(),
         };
-        let mut facts: Vec<Fact> = living.into_iter().map(|process| Fact::Process(snapshot(process))).collect();
+        let mut facts: Vec<Fact> = living
+            .into_iter()
+            .map(|process| Fact::Process(snapshot(process)))
+            .collect();
         self.places.facts(&mut facts);
         facts
     }

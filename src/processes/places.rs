@@ -213,7 +213,8 @@ impl Places {
                 out.push(Fact::Container { cgroup, container });
             }
         }
-        let mut places: Vec<(Option<&str>, &Known)> = self.containers.iter().map(|(id, known)| (Some(&**id), known)).collect();
+        let mut places: Vec<(Option<&str>, &Known)> =
+            self.containers.iter().map(|(id, known)| (Some(&**id), known)).collect();
         places.push((None, &self.host));
         places.sort_unstable_by_key(|(id, _)| *id);
         for (id, known) in places {

@@ -66,7 +66,9 @@ impl Metadata {
         };
         let path = processes.cgroup_path(cgroup).unwrap_or_default();
         match self.lookup.find(id, Some(pid), &String::from_utf8_lossy(path)) {
-            Found::Known { container, complete, .. } => {
+            Found::Known {
+                container, complete, ..
+            } => {
                 let names = self.users.container(&container, Some(pid));
                 let mut facts: Vec<Fact> = names.facts(Some(&container.id)).collect();
                 // First, because names belong to a container that is known.

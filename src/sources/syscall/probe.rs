@@ -180,7 +180,9 @@ impl Probe {
         }
         let mut lengths_of: Array<&mut MapData, u64> = map(&mut self.ebpf, "hints")?;
         for (first, lengths) in hints.into_iter().enumerate() {
-            lengths_of.set(first as u32, lengths, 0).map_err(|e| ProbeError::Map("hints", e))?;
+            lengths_of
+                .set(first as u32, lengths, 0)
+                .map_err(|e| ProbeError::Map("hints", e))?;
         }
         self.settings[4] = wanted.values().any(|roles| roles & Role::Any as u8 != 0).into();
         set_settings(&mut self.ebpf, self.settings)?;

@@ -213,7 +213,9 @@ impl<S: Sink> Reader<S> {
                 recording::write_record(&record, &mut lines);
                 write_lines(&mut self.recorder, &lines);
             }
-            let Reader { judge, renderer, sink, .. } = self;
+            let Reader {
+                judge, renderer, sink, ..
+            } = self;
             judge.judge(&rules, record, |rule, time, run| {
                 let uuid = identity(record.bytes(), &rule.name);
                 sink.alert(renderer.alert(rule, time, uuid, run));
@@ -313,9 +315,17 @@ fn write_lines(recorder: &mut Option<Recorder>, lines: &[u8]) {
 fn losses(renderer: &mut Renderer, lost: [u64; 4], now: Timestamp) -> Alert {
     let names = Kind::ALL.map(Kind::name);
     let all: u64 = lost.iter().sum();
-    let each: Vec<String> = names.iter().zip(lost).filter(|(_, n)| *n > 0).map(|(name, n)| format!("{name} {n}")).collect();
+    let each: Vec<String> = names
+        .iter()
+        .zip(lost)
+        .filter(|(_, n)| *n > 0)
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect();
     let fields: Vec<(&str, u64)> = names.into_iter().zip(lost).collect();
-    let message = format!("{all} events of the kernel found no room and were lost ({})", each.join(", "));
+    let message = format!(
+        "{all} events of the kernel found no room and were lost ({})",
+        each.join(", ")
+    );
     renderer.internal("Saker lost events", now, &message, &fields)
 }
 

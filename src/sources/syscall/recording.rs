@@ -255,14 +255,37 @@ mod tests {
 
     #[test]
     fn a_record_survives_a_recording() {
-        let file = FileInfo { mode: 0o100644, family: 2, local: [1; 16], ..FileInfo::default() };
-        let process = ProcessInfo { pid: 3, comm: *b"sh\xff\0\0\0\0\0\0\0\0\0\0\0\0\0", ..ProcessInfo::default() };
+        let file = FileInfo {
+            mode: 0o100644,
+            family: 2,
+            local: [1; 16],
+            ..FileInfo::default()
+        };
+        let process = ProcessInfo {
+            pid: 3,
+            comm: *b"sh\xff\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            ..ProcessInfo::default()
+        };
         let nr = calls::CALLS[0].nr;
-        let call = Header { nr, time: 5, arg: [0, 7, 0, 0, 0, u64::MAX], result: -2, ..Header::default() };
-        let exec = Header { kind: Kind::Exec as u16, pid: 3, ..Header::default() };
+        let call = Header {
+            nr,
+            time: 5,
+            arg: [0, 7, 0, 0, 0, u64::MAX],
+            result: -2,
+            ..Header::default()
+        };
+        let exec = Header {
+            kind: Kind::Exec as u16,
+            pid: 3,
+            ..Header::default()
+        };
         for (head, object) in [(call, file.as_bytes()), (exec, process.as_bytes())] {
             let (mut bytes, mut line_bytes, mut again) = (Vec::new(), Vec::new(), Vec::new());
-            encode(head, [b"\xfe/x", b"", b"/a", b"", object, b"\0\x01", b"a\0b\0", b"", b"/c"], &mut bytes);
+            encode(
+                head,
+                [b"\xfe/x", b"", b"/a", b"", object, b"\0\x01", b"a\0b\0", b"", b"/c"],
+                &mut bytes,
+            );
             write_record(&Record::parse(&bytes).expect("a record"), &mut line_bytes);
             assert!(line(&line_bytes, &mut again).expect("a line").is_none());
             assert_eq!(bytes, again, "{}", String::from_utf8_lossy(&line_bytes));
@@ -272,7 +295,10 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_used_say_why() {
         for (text, want) in [
-            (r#"{"record":{"kind":"call","call":"nosuch"}}"#, "`nosuch` is no system call"),
+            (
+                r#"{"record":{"kind":"call","call":"nosuch"}}"#,
+                "`nosuch` is no system call",
+            ),
             (r#"{"record":{"kind":"sleep"}}"#, "`sleep` is no kind of record"),
             (r#"{"record":{"pidd":1}}"#, "unknown field `pidd`"),
             (r#"{"fact""#, "EOF"),

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::reader::{Reader, Sink};
 use crate::alert::Alert;
 use crate::event::Source;
 use crate::event::syscall::Kind;
 use crate::metrics::{AlertLabels, EventLabels, Metrics, RuleLabels};
 use crate::outputs::Outputs;
 use crate::processes::Counts;
-use super::reader::{Reader, Sink};
 use crate::web::log_limit::LogLimit;
 
 /// Outputs that must take every alert get this long to make room. The ring fills meanwhile.
@@ -51,7 +51,12 @@ impl Sink for Delivery {
         let matches = RuleLabels { rule, priority, source };
         self.metrics.rule_matches.get_or_create(&matches).inc();
         match self.outputs.offer(&Arc::new(alert), Instant::now() + PATIENCE) {
-            Ok(()) => drop(self.metrics.alerts.get_or_create(&AlertLabels { source, priority }).inc()),
+            Ok(()) => drop(
+                self.metrics
+                    .alerts
+                    .get_or_create(&AlertLabels { source, priority })
+                    .inc(),
+            ),
             Err(_) => {
                 self.metrics.dropped("syscall", "outputs_busy", 1);
                 self.warn("outputs are busy: alerts of the syscall source are lost");
@@ -63,7 +68,10 @@ impl Sink for Delivery {
         let source = Source::Syscall.name();
         for (outcome, count) in [("ok", good), ("bad", bad)] {
             if count > 0 {
-                self.metrics.events.get_or_create(&EventLabels { source, outcome }).inc_by(count);
+                self.metrics
+                    .events
+                    .get_or_create(&EventLabels { source, outcome })
+                    .inc_by(count);
             }
         }
     }
@@ -71,7 +79,11 @@ impl Sink for Delivery {
     fn lost(&mut self, lost: [u64; 4]) {
         for (kind, count) in Kind::ALL.into_iter().zip(lost).filter(|(_, count)| *count > 0) {
             self.metrics.dropped("probe", kind.name(), count);
-            tracing::error!(kind = kind.name(), count, "the ring was full: events are lost; make syscall.ring larger");
+            tracing::error!(
+                kind = kind.name(),
+                count,
+                "the ring was full: events are lost; make syscall.ring larger"
+            );
         }
     }
 
