@@ -133,7 +133,7 @@ fn shell() -> Snapshot {
     }
 }
 
-fn exes<'a>(state: &'a Processes, key: Key) -> Vec<&'a str> {
+fn exes(state: &Processes, key: Key) -> Vec<&str> {
     let process = state.get(key).unwrap();
     let all = std::iter::once(process).chain(state.ancestors(process));
     all.map(|process| str::from_utf8(&process.image.exe).unwrap()).collect()

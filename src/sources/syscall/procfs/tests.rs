@@ -17,7 +17,7 @@ fn this_process() {
     assert!(own.env.starts_with(&read(Path::new("/proc/self/environ"))[..16]));
     assert_eq!(own.info.ppid, std::os::unix::process::parent_id());
     assert_eq!(own.info.euid, nix::unistd::geteuid().as_raw());
-    assert!(own.info.start % TICK == 0 && own.info.start > 0 && own.info.parent_start > 0);
+    assert!(own.info.start.is_multiple_of(TICK) && own.info.start > 0 && own.info.parent_start > 0);
     assert!(own.info.pidns != 0 && own.info.mntns != 0 && own.info.exe_ino != 0);
     assert_ne!((own.cgroup, own.cgroup_path.len()), (0, 0));
     let all = procfs.all();
