@@ -278,6 +278,7 @@ pub enum StartAt {
 #[serde(default, deny_unknown_fields)]
 pub struct SyscallConfig {
     /// Bytes of the ring buffer between kernel and saker, a power of two.
+    #[serde(with = "size")]
     pub ring: u64,
     /// Bytes of what is read or written that rules see.
     pub snaplen: u32,
@@ -289,6 +290,7 @@ pub struct SyscallConfig {
     /// Where the host's root directory is, when saker runs in a container.
     pub root: PathBuf,
     /// Time to wait for what the runtime says of a container before an alert goes without it.
+    #[serde(with = "duration")]
     pub wait: Duration,
     /// Give up the capabilities that are not needed any more once the probe is loaded.
     pub drop_capabilities: bool,
