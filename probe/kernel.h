@@ -60,7 +60,15 @@ struct inode {
 /* Up to Linux 6.6 and 6.10. */
 struct inode___timespec { struct timespec64 i_mtime; struct timespec64 i_ctime; } CORE;
 struct inode___hidden { struct timespec64 __i_mtime; struct timespec64 __i_ctime; } CORE;
-struct dentry { struct dentry *d_parent; struct qstr d_name; struct inode *d_inode; struct super_block *d_sb; } CORE;
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+	unsigned char d_iname[40];
+	struct super_block *d_sb;
+} CORE;
+/* Since Linux 6.13. */
+struct dentry___new { union { unsigned char string[40]; } d_shortname; } CORE;
 struct vfsmount { struct dentry *mnt_root; } CORE;
 struct mount { struct mount *mnt_parent; struct dentry *mnt_mountpoint; struct vfsmount mnt; } CORE;
 struct path { struct vfsmount *mnt; struct dentry *dentry; } CORE;

@@ -441,16 +441,26 @@ struct name_search {
 	__u32 found;
 };
 
+/* The beginning of a struct dentry, which is read at once: the name is in it unless it is long. */
+#define DENTRY_SIZE 112
+
+struct dentry_bytes {
+	char bytes[DENTRY_SIZE];
+};
+
+#define OFFSET(type, member) __builtin_preserve_field_info(((type *)0)->member, 0)
+
 /* Whether the component at hand is one that rules ask for; goes on to the one above. */
 INLINE int name_here(struct name_search *search)
 {
 	struct dentry *dentry = search->dentry;
 	struct mount *mount = search->mount, *up;
-	struct qstr name;
+	struct dentry_bytes raw;
 	struct name_key key;
-	__u8 first = 0, *roles;
+	const unsigned char *text;
 	__u64 *lengths;
-	__u32 at, len;
+	__u32 at, len, inlined;
+	__u8 first, *roles;
 
 	/* Over mount points, of which few are on the way. */
 #pragma unroll
@@ -461,16 +471,27 @@ INLINE int name_here(struct name_search *search)
 			return 1;
 		search->mount = mount = up;
 	}
-	if (READ(name, dentry->d_name) || READ(search->dentry, dentry->d_parent))
+	if (bpf_probe_read_kernel(&raw, sizeof(raw), dentry))
 		return 1;
-	bpf_probe_read_kernel(&first, 1, name.name);
+	search->dentry = *(struct dentry **)&raw.bytes[OFFSET(struct dentry, d_parent) & 127];
+	text = *(const unsigned char **)&raw.bytes[(OFFSET(struct dentry, d_name) + OFFSET(struct qstr, name)) & 127];
+	len = *(__u32 *)&raw.bytes[(OFFSET(struct dentry, d_name) + OFFSET(struct qstr, len)) & 127];
+	if (FIELD_EXISTS(struct dentry___new, d_shortname))
+		inlined = OFFSET(struct dentry___new, d_shortname);
+	else
+		inlined = OFFSET(struct dentry, d_iname);
+	if (text == (const unsigned char *)dentry + inlined)
+		first = raw.bytes[inlined & 127];
+	else if (bpf_probe_read_kernel(&first, 1, text))
+		return 1;
 	at = first;
-	len = name.len < 63 ? name.len : 63;
+	if (len > 63)
+		len = 63;
 	lengths = bpf_map_lookup_elem(&hints, &at);
 	if (!lengths || !(*lengths >> len & 1))
 		return 0;
 	__builtin_memset(&key, 0, sizeof(key));
-	bpf_probe_read_kernel_str(key.name, sizeof(key.name), name.name);
+	bpf_probe_read_kernel_str(key.name, sizeof(key.name), text);
 	roles = bpf_map_lookup_elem(&names, &key);
 	return roles && *roles & search->roles;
 }
@@ -512,18 +533,30 @@ INLINE int has_name(struct file *file, const struct settings *settings)
 /* Whether a path as given has `..` in its first bytes; one that is longer is taken to have them. */
 INLINE int has_dots(const void *path)
 {
-	char text[DOTS_SIZE];
-	long len = bpf_probe_read_user_str(text, sizeof(text), path);
+	__u64 words[DOTS_SIZE / 8], carry = 0;
+	long len = bpf_probe_read_user_str(words, sizeof(words), path);
 
 	if (len == DOTS_SIZE)
 		return 1;
-	for (int i = 0; i < DOTS_SIZE - 1; i++) {
-		if (i + 1 >= len)
+	for (int i = 0; i < DOTS_SIZE / 8; i++) {
+		/* A byte that is a dot becomes 0, and that the highest bit of its place. */
+		__u64 word, dots;
+
+		if (i * 8 >= len)
 			return 0;
-		if (text[i] == '.' && text[i + 1] == '.')
+		word = words[i] ^ 0x2e2e2e2e2e2e2e2eull;
+		dots = ~(((word & 0x7f7f7f7f7f7f7f7full) + 0x7f7f7f7f7f7f7f7full) | word) & 0x8080808080808080ull;
+		if (dots & (dots << 8 | carry))
 			return 1;
+		carry = dots >> 56;
 	}
 	return 0;
+}
+
+/* Whether a mask has one of two bits and not the other. */
+INLINE int differs(__u32 mask, __u32 both)
+{
+	return (mask & both) && (mask & both) != both;
 }
 
 /* Decides whether a call is sent. */
@@ -540,9 +573,14 @@ INLINE int wanted(const struct want *want, struct call *call, struct file *file)
 	both = (1u << class) | (1u << (class | CLASS_CONTAINER));
 	if (!((want->send | want->named | want->dotted) & both))
 		return 0;
-	call->cgroup = cgroup_id(call->task);
-	place = bpf_map_lookup_elem(&cgroups, &call->cgroup);
-	bit = !place ? both : *place == 2 ? 1u << (class | CLASS_CONTAINER) : 1u << class;
+	bit = both;
+	/* Where it matters only: finding the cgroup takes as long as all the rest. */
+	if (differs(want->send, both) || differs(want->named, both) || differs(want->dotted, both)) {
+		call->cgroup = cgroup_id(call->task);
+		place = bpf_map_lookup_elem(&cgroups, &call->cgroup);
+		if (place)
+			bit = *place == 2 ? 1u << (class | CLASS_CONTAINER) : 1u << class;
+	}
 	if (want->send & bit)
 		return 1;
 	if (want->named & bit && (!file || has_name(file, settings)))
