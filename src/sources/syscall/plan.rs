@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::engine::partial::{Given, Need, PathField, Possible, possible};
-use crate::engine::{Program, RuleSet};
+use crate::engine::partial::{Given, Need, PathField, Possible, Role, possible};
+use crate::engine::{Program, Rule, RuleSet};
 use crate::event::Source;
-use crate::fields::syscall::calls::{CALLS, Call, Family};
+use crate::fields::syscall::calls::{self, CALLS, Call, Family};
 use crate::fields::{Catalog, Extractor, Origin};
 
 /// Bits of a class of calls, as the probe makes them (`CLASS_…` in `probe/wire.h`).
@@ -40,10 +40,15 @@ impl Plan {
     /// Looks at every rule of the syscall source.
     pub fn new(rules: &RuleSet) -> Plan {
         let program = rules.program(Source::Syscall);
+        Plan::of(program, &program.rules)
+    }
+
+    /// Looks at some rules of a program.
+    pub fn of(program: &Program, rules: &[Rule]) -> Plan {
         let fields = Fields::new();
         let mut plan = Plan::default();
         for call in CALLS {
-            let wanted = plan.call(call, program, &fields);
+            let wanted = plan.call(call, program, rules, &fields);
             if wanted.send | wanted.named | wanted.dotted != 0 {
                 plan.calls.insert(call.nr, wanted);
             }
@@ -51,7 +56,7 @@ impl Plan {
         plan
     }
 
-    fn call(&mut self, call: &'static Call, program: &Program, fields: &Fields) -> Wanted {
+    fn call(&mut self, call: &'static Call, program: &Program, rules: &[Rule], fields: &Fields) -> Wanted {
         let mut wanted = Wanted::default();
         for class in 0..CLASSES {
             if class / KIND > 0 && call.family() == Family::Paths {
@@ -61,7 +66,7 @@ impl Plan {
                 continue;
             }
             let known = |extractor: &Extractor| fields.given(extractor, call, class);
-            for rule in &program.rules {
+            for rule in rules {
                 let answer = possible(program, rule.node, &known);
                 if answer == Possible::No {
                     continue;
@@ -87,6 +92,76 @@ impl Plan {
             }
         }
         wanted
+    }
+}
+
+impl Plan {
+    /// What the kernel decides, in words: the calls that are sent, those alike together.
+    pub fn describe(&self) -> Vec<String> {
+        let mut alike: Vec<(String, Vec<&str>)> = Vec::new();
+        for (nr, wanted) in &self.calls {
+            let Some(call) = calls::by_number(*nr) else { continue };
+            let what = self.describe_call(call, wanted);
+            match alike.iter_mut().find(|(text, _)| *text == what) {
+                Some((_, names)) => names.push(call.name),
+                None => alike.push((what, vec![call.name])),
+            }
+        }
+        let line = |(what, names): (String, Vec<&str>)| format!("{}: {what}", names.join(", "));
+        alike.into_iter().map(line).collect()
+    }
+
+    fn describe_call(&self, call: &Call, wanted: &Wanted) -> String {
+        let sent = wanted.send | wanted.named | wanted.dotted;
+        let any = |bits: &dyn Fn(u32) -> bool| (0..CLASSES).any(|class| sent >> class & 1 == 1 && bits(class));
+        let either = |bit: u32, set: &'static str, clear: &'static str| match (
+            any(&|class| class & bit != 0),
+            any(&|class| class & bit == 0),
+        ) {
+            (true, false) => Some(set.to_owned()),
+            (false, true) => Some(clear.to_owned()),
+            _ => None,
+        };
+        let mut parts = Vec::new();
+        parts.extend(either(CONTAINER, "in containers", "on the host"));
+        if !call.succeeds_as_exec() {
+            parts.extend(either(FAILED, "failed", "successful"));
+        }
+        let kinds: &[&str] = match call.family() {
+            Family::Open => &["neither read nor write", "read", "write", "read and write"],
+            Family::Fd => &["other descriptors", "IPv4", "IPv6", "AF_UNIX"],
+            Family::Paths => &[],
+        };
+        let seen: Vec<&str> = (0..)
+            .zip(kinds)
+            .filter(|(kind, _)| any(&|class| class / KIND == *kind))
+            .map(|(_, name)| *name)
+            .collect();
+        if seen.len() < kinds.len() {
+            parts.push(seen.join(" or "));
+        }
+        if wanted.send == 0 {
+            let names = self.names.iter().filter_map(|need| match need {
+                Need::Component(role, name) => {
+                    let name = String::from_utf8_lossy(name);
+                    Some(match role {
+                        Role::Last => format!("`{name}` at the end"),
+                        Role::Parent => format!("`{name}` before the end"),
+                        Role::Any => format!("`{name}` anywhere"),
+                    })
+                }
+                Need::Dots => None,
+            });
+            let mut needs: Vec<String> = if wanted.named == 0 { Vec::new() } else { names.collect() };
+            if wanted.dotted != 0 {
+                needs.push("`..` as given".to_owned());
+            }
+            parts.push(format!("a path with {}", needs.join(" or ")));
+        }
+        match parts.is_empty() {
+            true => "all".to_owned(),
+            false => parts.join("; "),
+        }
     }
 }
 
