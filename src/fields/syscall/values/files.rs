@@ -18,6 +18,8 @@ use crate::fields::{Scratch, Value};
 type Type = (&'static str, &'static str);
 
 const FILE: Type = ("file", "f");
+/// `PID_FS_MAGIC` (include/uapi/linux/magic.h): since Linux 6.9 these descriptors have a file system of their own.
+const PIDFS: u32 = 0x5049_4446;
 
 /// Descriptors without a file or socket, by the name that the kernel gives them.
 const ANONYMOUS: &[(&str, Type)] = &[
@@ -46,6 +48,7 @@ fn type_of(file: &FileInfo, name: &[u8]) -> Type {
         ANONYMOUS.iter().find(|(prefix, _)| name.starts_with(prefix.as_bytes()))
     };
     match file.mode & S_IFMT {
+        _ if file.magic == PIDFS => ("pidfd", "P"),
         _ if !name.starts_with(b"/") && named().is_some() => named().map_or(FILE, |(_, kind)| *kind),
         S_IFDIR => ("directory", "d"),
         S_IFIFO => ("pipe", "p"),
@@ -98,7 +101,9 @@ impl SyscallView<'_> {
             _ => (Part::Path2, Part::Base2),
         };
         let (path, base) = (self.record.part(path), self.record.part(base));
-        let opened = self.family() == Some(Family::Open) && self.record.file().is_some();
+        // A change of the working directory that succeeded starts where it led to.
+        let arrived = || self.record.head.result == 0 && self.call.is_some_and(|call| call.name == "chdir");
+        let opened = self.family() == Some(Family::Open) && self.record.file().is_some() || arrived();
         if path.starts_with(b"/") || !opened && !path.is_empty() {
             push_absolute(out, base, path);
         } else if opened && !base.is_empty() {

@@ -1,0 +1,102 @@
+//! A ring that is too small while the reader waits: losses are counted and told, and it goes on afterwards. Rules that
+//! change change what is attached.
+
+use std::path::Path;
+use std::process::Command;
+
+use saker::config::SyscallConfig;
+
+use crate::actor;
+use crate::harness::{Live, field, rule, turn};
+
+#[test]
+fn losses_are_told_and_end() {
+    let Some(_turn) = turn() else { return };
+    let config = SyscallConfig {
+        ring: 64 << 10,
+        ..SyscallConfig::default()
+    };
+    let live = Live::start_with(
+        &rule("kill", "evt.type = kill", &["proc.pid", "proc.name", "evt.arg.sig"]),
+        &config,
+    );
+    live.hold(true);
+    const SENT: usize = 5_000;
+    let kills = format!("i=0; while [ $i -lt {SENT} ]; do kill -0 $$; i=$((i+1)); done");
+    let mut flood = Command::new("/bin/sh").args(["-c", &kills]).spawn().unwrap();
+    let pid = flood.id();
+    flood.wait().unwrap();
+    live.hold(false);
+    let told = live.wait_for("the alert of losses", |seen| {
+        seen.of("Saker lost events").next().cloned()
+    });
+    assert!(field(&told, "call").parse::<u64>().unwrap_or(0) > 0, "{told}");
+    // What happens now is seen again.
+    let directory = Path::new("/tmp");
+    let after = actor::run("kill p 18", directory).unwrap();
+    live.wait_for("the event after the losses", |seen| {
+        seen.of("kill")
+            .any(|alert| alert["output_fields"]["proc.pid"] == after)
+            .then_some(())
+    });
+    let (seen, _) = live.finish();
+    let kept = seen
+        .of("kill")
+        .filter(|alert| alert["output_fields"]["proc.pid"] == pid)
+        .count();
+    assert!(kept > 100 && kept < SENT, "{kept}");
+    // Every one is either seen or counted; others may have sent signals as well.
+    let counted = kept + seen.lost[0] as usize;
+    assert!(
+        (SENT..SENT + 200).contains(&counted),
+        "{kept} seen, lost {:?}",
+        seen.lost
+    );
+}
+
+/// The tracepoints that this process has attached programs to, where bpftool can tell.
+fn attached() -> Option<Vec<String>> {
+    let output = Command::new("bpftool").args(["-j", "perf", "show"]).output().ok()?;
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    let own = all
+        .as_array()?
+        .iter()
+        .filter(|entry| entry["pid"] == std::process::id());
+    Some(
+        own.filter_map(|entry| entry["tracepoint"].as_str().map(str::to_owned))
+            .collect(),
+    )
+}
+
+#[test]
+fn other_rules_attach_other_calls() {
+    let Some(_turn) = turn() else { return };
+    let kill = rule("kill", "evt.type = kill", &["proc.pid"]);
+    let sync = rule("user", "evt.type = setuid", &["proc.pid", "evt.rawarg.uid"]);
+    let script = "kill p 18 ; setuid 54321";
+    let live = Live::start(&kill);
+    let directory = Path::new("/tmp");
+    let own = |alert: &serde_json::Value, pid: u32| alert["output_fields"]["proc.pid"] == pid;
+    let before = actor::run(script, directory).unwrap();
+    live.wait_for("a signal", |seen| {
+        seen.of("kill").any(|alert| own(alert, before)).then_some(())
+    });
+    match attached() {
+        Some(attached) => assert_eq!(attached, ["sys_exit_kill"]),
+        None => eprintln!("SKIPPED: without bpftool it is not known what is attached"),
+    }
+    live.reload(&sync);
+    let after = actor::run(script, directory).unwrap();
+    live.wait_for("a change of user", |seen| {
+        seen.of("user").any(|alert| own(alert, after)).then_some(())
+    });
+    if let Some(attached) = attached() {
+        assert_eq!(attached, ["sys_exit_setuid"]);
+    }
+    let (seen, _) = live.finish();
+    assert!(!seen.of("user").any(|alert| own(alert, before)));
+    assert!(!seen.of("kill").any(|alert| own(alert, after)));
+    if let Some(attached) = attached() {
+        assert!(attached.is_empty(), "{attached:?}");
+    }
+}
