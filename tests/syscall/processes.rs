@@ -52,7 +52,13 @@ fn a_process_id_that_is_used_again_is_another_process() {
     }
     let (seen, _) = live.finish();
     let (pid, attempt) = same.expect("an id that is used again");
-    eprintln!("{:#?}", seen.of("all").filter(|a| own(a, pid)).map(|a| a["output"].to_string()).collect::<Vec<_>>());
+    eprintln!(
+        "{:#?}",
+        seen.of("all")
+            .filter(|a| own(a, pid))
+            .map(|a| a["output"].to_string())
+            .collect::<Vec<_>>()
+    );
     let all: Vec<(String, String)> = seen
         .of("all")
         .filter(|alert| own(alert, pid))
