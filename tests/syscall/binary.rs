@@ -139,11 +139,7 @@ fn a_server_that_is_killed_leaves_nothing_and_starts_again() {
 /// The identities and texts of alerts on standard output.
 fn replayed(directory: &Path, recording: &str) -> Vec<Value> {
     let output = saker(directory)
-        .args([
-            "replay",
-            recording,
-            "-r", "rules.yaml", "--format", "json"
-        ])
+        .args(["replay", recording, "-r", "rules.yaml", "--format", "json"])
         .output()
         .unwrap();
     let lines = output
@@ -187,7 +183,12 @@ fn a_recording_gives_the_alerts_that_were_live() {
         // The host is named by who runs.
         alert.as_object_mut().unwrap().remove("hostname");
     }
-    let short = |alerts: &[Value]| alerts.iter().map(|a| format!("{} {}", a["uuid"], a["output"])).collect::<Vec<_>>();
+    let short = |alerts: &[Value]| {
+        alerts
+            .iter()
+            .map(|a| format!("{} {}", a["uuid"], a["output"]))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(short(&again), short(&live));
     assert_eq!(again, live);
 }
