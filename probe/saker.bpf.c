@@ -678,6 +678,13 @@ INLINE void on_paths(struct call *call, const struct want *want)
 		append_base(record, PART_BASE2, call, want->dirfd[1]);
 	if (want->text)
 		APPEND_TEXT(record, PART_DATA, (void *)argument(call->regs, want->text), DATA_SIZE);
+	if (want->rights) {
+		const struct cred *cred = call->task->cred;
+
+		READ(record->head.arg[2], cred->cap_permitted);
+		READ(record->head.arg[3], cred->cap_effective);
+		READ(record->head.arg[4], cred->cap_inheritable);
+	}
 	send(record);
 }
 

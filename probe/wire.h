@@ -127,7 +127,8 @@ struct want {
 	__u8 text;        /* which argument is a further text, e.g. mount's file system type */
 	__u8 open;        /* how flags of an open are found: 0 no open, n the argument, 8 creat, 9 openat2's structure */
 	__u8 message;     /* which argument is a struct msghdr */
-	__u8 unused[2];
+	__u8 rights;      /* 1: permitted, effective and inheritable capabilities go into arguments 3 to 5 */
+	__u8 unused[1];
 };
 
 /* Bits of a class. */

@@ -53,7 +53,7 @@ pub(super) struct Table {
     /// Ancestors that have ended, in the order of their ends.
     ended: BTreeSet<(u64, Slot)>,
     /// Who was dropped last: a fork that is told after its child's end brings nobody back.
-    gone: [Slot; 64],
+    gone: [Key; 64],
     next_gone: usize,
     limit: usize,
     pub evicted: u64,
@@ -66,7 +66,7 @@ impl Table {
             pids: HashMap::new(),
             children: HashMap::new(),
             ended: BTreeSet::new(),
-            gone: [Slot::default(); 64],
+            gone: [Key::default(); 64],
             next_gone: 0,
             limit: limit.max(1),
             evicted: 0,
@@ -107,7 +107,7 @@ impl Table {
     pub fn is_past(&self, key: Key) -> bool {
         let slot = Slot::from(key);
         let later = self.pids.get(&slot.pid).is_some_and(|living| living.tick > slot.tick);
-        later || self.gone.contains(&slot)
+        later || self.gone.iter().any(|gone| gone.is(key))
     }
 
     /// Takes in a living process. Another one of its id has ended.
@@ -179,7 +179,7 @@ impl Table {
             match process.exited {
                 Some(time) => {
                     self.ended.remove(&(time, slot));
-                    self.gone[self.next_gone] = slot;
+                    self.gone[self.next_gone] = process.key;
                     self.next_gone = (self.next_gone + 1) % self.gone.len();
                 }
                 None => {

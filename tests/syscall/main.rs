@@ -6,6 +6,7 @@
 mod actor;
 mod binary;
 mod calls;
+mod containers;
 mod harness;
 mod losses;
 mod processes;

@@ -52,13 +52,6 @@ fn a_process_id_that_is_used_again_is_another_process() {
     }
     let (seen, _) = live.finish();
     let (pid, attempt) = same.expect("an id that is used again");
-    eprintln!(
-        "{:#?}",
-        seen.of("all")
-            .filter(|a| own(a, pid))
-            .map(|a| a["output"].to_string())
-            .collect::<Vec<_>>()
-    );
     let all: Vec<(String, String)> = seen
         .of("all")
         .filter(|alert| own(alert, pid))
@@ -119,7 +112,6 @@ fn ancestors_of_a_deep_tree_are_known() {
         .status();
     assert!(status.unwrap().success());
     let (seen, _) = live.finish();
-    eprintln!("{:#?}", seen.alerts);
     let leaf = seen.of("leaf").next().expect("the innermost program");
     let shell = Path::new("/bin/sh").canonicalize().unwrap();
     let is: Vec<String> = fields.iter().map(|name| field(leaf, name)).collect();

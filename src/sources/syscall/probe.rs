@@ -393,7 +393,7 @@ fn want(call: &Call, wanted: Option<&Wanted>) -> [u8; WANT] {
         bytes[8..12].copy_from_slice(&wanted.dotted.to_ne_bytes());
     }
     let read = &call.read;
-    bytes[12..22].copy_from_slice(&[
+    bytes[12..23].copy_from_slice(&[
         read.path[0],
         read.path[1],
         read.dirfd[0],
@@ -404,6 +404,7 @@ fn want(call: &Call, wanted: Option<&Wanted>) -> [u8; WANT] {
         read.text,
         read.open,
         read.message,
+        u8::from(read.rights),
     ]);
     bytes
 }

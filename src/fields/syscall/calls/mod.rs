@@ -29,6 +29,8 @@ pub struct Read {
     pub open: u8,
     /// A `struct msghdr`.
     pub message: u8,
+    /// The probe puts the permitted, effective and inheritable capabilities into arguments 3 to 5.
+    pub rights: bool,
 }
 
 /// [`Read::fd`]: the descriptor is the result.
@@ -48,6 +50,7 @@ pub const NUMBERS: Read = Read {
     text: 0,
     open: 0,
     message: 0,
+    rights: false,
 };
 
 impl Read {
@@ -77,6 +80,10 @@ impl Read {
 
     const fn text(self, text: u8) -> Read {
         Read { text, ..self }
+    }
+
+    const fn rights(self) -> Read {
+        Read { rights: true, ..self }
     }
 
     const fn message(self, message: u8) -> Read {

@@ -168,7 +168,7 @@ pub const CALLS: &[Call] = &[
     call("setfsuid", SYS_setfsuid, User, NUMBERS, &[]),
     call("setfsgid", SYS_setfsgid, User, NUMBERS, &[]),
     call("setgroups", SYS_setgroups, User, NUMBERS, &[]),
-    call("capset", SYS_capset, Process, NUMBERS,
+    call("capset", SYS_capset, Process, NUMBERS.rights(),
         &[RES, field("cap_inheritable", proc::CAP_INHERITABLE), field("cap_permitted", proc::CAP_PERMITTED),
             field("cap_effective", proc::CAP_EFFECTIVE)]),
     call("setsid", SYS_setsid, Process, NUMBERS, &[RES]),
