@@ -45,6 +45,19 @@ pub fn identity(event: &[u8], rule: &str) -> [u8; 16] {
     uuid
 }
 
+impl Alert {
+    /// Says that it waited for what a runtime has to say of its container, whether that came or not.
+    #[must_use]
+    pub fn late(mut self) -> Alert {
+        // Keys are in alphabetical order, and no quote inside a value is bare.
+        if let Some(at) = self.json.find(",\"output\":") {
+            let (head, tail) = self.json.split_at(at);
+            self.json = format!("{head},\"metadata\":\"late\"{tail}").into();
+        }
+        self
+    }
+}
+
 /// Renders matches. Its buffer is reused.
 #[derive(Debug)]
 pub struct Renderer {

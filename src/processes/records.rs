@@ -46,7 +46,8 @@ impl Processes {
             libc::SYS_chdir | libc::SYS_fchdir if head.result == 0 => change_directory(process, record),
             libc::SYS_capset if head.result == 0 => {
                 let info = &mut process.info;
-                [info.cap_permitted, info.cap_effective, info.cap_inheritable] = [head.arg[2], head.arg[3], head.arg[4]];
+                [info.cap_permitted, info.cap_effective, info.cap_inheritable] =
+                    [head.arg[2], head.arg[3], head.arg[4]];
             }
             libc::SYS_setsid if head.result >= 0 => {
                 let info = &mut process.info;

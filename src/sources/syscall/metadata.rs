@@ -47,6 +47,11 @@ impl Metadata {
         facts
     }
 
+    /// Whether something on the container of a cgroup is still to be written.
+    pub fn is_pending(&self, cgroup: u64) -> bool {
+        self.pending.iter().any(|pending| pending.cgroup == cgroup)
+    }
+
     /// Asks again for what was not there.
     pub fn retry(&mut self, processes: &Processes) -> Vec<Fact> {
         let mut facts = Vec::new();

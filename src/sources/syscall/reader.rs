@@ -20,7 +20,7 @@ use super::recording::{self, Start};
 use crate::alert::{Alert, Renderer, identity};
 use crate::config::SyscallConfig;
 use crate::engine::RuleSet;
-use crate::event::syscall::Kind;
+use crate::event::syscall::{Kind, Record};
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
 use crate::processes::{Applied, Counts, Fact, Place, Snapshot};
@@ -31,6 +31,8 @@ const TICK: Duration = Duration::from_millis(100);
 const CHORES: Duration = Duration::from_secs(1);
 /// Cgroups that are remembered to have been told to the probe.
 const PLACED: usize = 8_192;
+/// Records that may wait for what is said of their containers; more go without it.
+const HELD: usize = 1_024;
 /// Records of one turn, so that chores are done under load as well.
 const TURN: usize = 4096;
 
@@ -59,6 +61,8 @@ pub struct Reader<S> {
     metadata: Metadata,
     /// Cgroups that the probe has been told of.
     placed: HashSet<u64>,
+    /// Records that a rule matches, of containers of which something is still to be written.
+    held: Vec<Box<[u8]>>,
     sink: S,
     recorder: Option<Recorder>,
     lost: [u64; 4],
@@ -93,6 +97,7 @@ impl<S: Sink> Reader<S> {
             procfs: Procfs::new(setup.environment),
             metadata: Metadata::new(setup),
             placed: HashSet::new(),
+            held: Vec::new(),
             sink,
             recorder: None,
             lost: [0; 4],
@@ -161,6 +166,7 @@ impl<S: Sink> Reader<S> {
             }
         }
         while self.turn() > 0 {}
+        self.release(true);
         self.chores();
         if let Some(mut recorder) = self.recorder.take()
             && let Err(error) = recorder.flush()
@@ -216,11 +222,19 @@ impl<S: Sink> Reader<S> {
             let Reader {
                 judge, renderer, sink, ..
             } = self;
+            let wait = self.metadata.is_pending(cgroup) && self.held.len() < HELD;
+            let mut hold = false;
             judge.judge(&rules, record, |rule, time, run| {
-                let uuid = identity(record.bytes(), &rule.name);
-                sink.alert(renderer.alert(rule, time, uuid, run));
+                hold = wait;
+                if !hold {
+                    let uuid = identity(record.bytes(), &rule.name);
+                    sink.alert(renderer.alert(rule, time, uuid, run));
+                }
             });
-            judge.settle(&record);
+            match hold {
+                true => self.held.push(record.bytes().into()),
+                false => judge.settle(&record),
+            }
         }
         for (cgroup, container) in places {
             self.place(cgroup, container);
@@ -263,9 +277,6 @@ impl<S: Sink> Reader<S> {
     /// Containers of which more has been written meanwhile.
     fn catch_up(&mut self) {
         let facts = self.metadata.retry(&self.judge.processes);
-        if facts.is_empty() {
-            return;
-        }
         let mut lines = Vec::new();
         for fact in &facts {
             self.judge.tell(fact);
@@ -274,6 +285,27 @@ impl<S: Sink> Reader<S> {
             }
         }
         write_lines(&mut self.recorder, &lines);
+        self.release(false);
+    }
+
+    /// Judges what waited for its container; of all containers at the end.
+    fn release(&mut self, all: bool) {
+        let rules = self.rules.load();
+        for bytes in std::mem::take(&mut self.held) {
+            let Ok(record) = Record::parse(&bytes) else { continue };
+            if !all && self.metadata.is_pending(record.head.cgroup) {
+                self.held.push(bytes);
+                continue;
+            }
+            let Reader {
+                judge, renderer, sink, ..
+            } = self;
+            judge.judge(&rules, record, |rule, time, run| {
+                let uuid = identity(record.bytes(), &rule.name);
+                sink.alert(renderer.alert(rule, time, uuid, run).late());
+            });
+            judge.settle(&record);
+        }
     }
 
     fn chores(&mut self) {
