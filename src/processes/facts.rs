@@ -8,7 +8,7 @@ use super::{Applied, Image, Key, Process, Processes};
 use crate::event::syscall::ProcessInfo;
 use crate::event::{Timestamp, bytes};
 
-/// A fact. Bytes that are no UTF-8 are written as `{"hex": "…"}`.
+/// A fact. What is 0 or empty is left out of recordings, so that every member has a default. Bytes that are no UTF-8 are written as `{"hex": "…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
@@ -17,21 +17,34 @@ pub enum Fact {
     /// A process that is there no more, whose end no record has told.
     Gone(Key),
     /// What a runtime says of the container of a cgroup.
-    Container { cgroup: u64, container: Container },
+    Container {
+        #[serde(default)]
+        cgroup: u64,
+        container: Container,
+    },
     /// When the machine booted, nanoseconds since the Unix epoch, and its name.
-    Host { boot: Timestamp, hostname: Box<str> },
+    Host {
+        #[serde(default)]
+        boot: Timestamp,
+        #[serde(default)]
+        hostname: Box<str>,
+    },
     /// A user of a container, by the container's id, or of the host.
     User {
         #[serde(default)]
         container: Option<Box<str>>,
+        #[serde(default)]
         uid: u32,
+        #[serde(default)]
         user: User,
     },
     /// A group likewise.
     Group {
         #[serde(default)]
         container: Option<Box<str>>,
+        #[serde(default)]
         gid: u32,
+        #[serde(default)]
         name: Box<str>,
     },
 }

@@ -46,6 +46,7 @@ pub const TICK: u64 = 10_000_000;
 /// id never start so close together, because ids are given out in turn. The exact start replaces it with the process's
 /// first record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Key {
     pub pid: u32,
     /// Nanoseconds since boot.
