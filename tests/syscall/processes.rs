@@ -95,7 +95,7 @@ fn ancestors_of_a_deep_tree_are_known() {
         "proc.aname[7]",
         "proc.aexepath[2]",
     ];
-    let condition = "evt.type = execve and proc.name = leaf ";
+    let condition = "evt.type = execve and proc.name = leaf and proc.aname = g6";
     let live = Live::start(&rule("leaf", condition, &fields));
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
