@@ -24,6 +24,8 @@ pub enum Fact {
     User {
         #[serde(default)]
         container: Option<Box<str>>,
+        /// Recordings leave out what is 0.
+        #[serde(default)]
         uid: u32,
         user: User,
     },
@@ -31,6 +33,7 @@ pub enum Fact {
     Group {
         #[serde(default)]
         container: Option<Box<str>>,
+        #[serde(default)]
         gid: u32,
         name: Box<str>,
     },
