@@ -30,6 +30,19 @@ fn file(path: &Path) -> RuleFile {
     }
 }
 
+/// The recordings are of x86_64: other machines lack some of its calls.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn tests_beside_the_rules_pass_and_leave_no_rule_out() {
+    use saker::ruletest;
+
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/syscall");
+    let files = ruletest::run::find(&[folder]).expect("test files");
+    let report = ruletest::run(&files).expect("rules load");
+    assert_eq!(report.failed(), 0, "{}", ruletest::report::text(&report));
+    assert_eq!(report.uncovered().collect::<Vec<_>>(), []);
+}
+
 #[test]
 fn every_rule_says_what_it_is_and_what_to_do() {
     let rules = rules(Vec::new());

@@ -33,6 +33,7 @@ pub enum Fact {
     User {
         #[serde(default)]
         container: Option<Box<str>>,
+        /// Recordings leave out what is 0.
         #[serde(default)]
         uid: u32,
         #[serde(default)]

@@ -155,6 +155,8 @@ pub enum From {
     /// Bytes that were moved.
     Data,
     Int(u8),
+    /// A process: its number, and its name.
+    Pid(u8),
     Uint(u8),
     /// A number in octal.
     Octal(u8),

@@ -169,6 +169,25 @@ impl SyscallView<'_> {
                 out.extend_from_slice(data);
             }
             From::Int(n) => push(out, self.argument(n) as i32),
+            From::Pid(n) => {
+                let pid = self.argument(n) as i32;
+                push_both(
+                    out,
+                    form,
+                    |out| push(out, pid),
+                    |out| {
+                        // In a namespace of its own the caller's numbers are others than ours.
+                        let caller = self.processes.actor(&self.record).filter(|p| p.info.level == 0)?;
+                        let target = u32::try_from(pid).ok().filter(|pid| *pid != 0)?;
+                        let target = match target == caller.info.pid {
+                            true => caller,
+                            false => self.processes.by_pid(target)?,
+                        };
+                        out.extend_from_slice(target.name());
+                        Some(())
+                    },
+                );
+            }
             From::Uint(n) => push(out, self.argument(n)),
             From::Octal(n) => push_octal(self.argument(n), out),
             From::Mode(n, names) => {
@@ -336,7 +355,7 @@ pub const RAWARG: Get = |v, which, s| {
     let head = &v.record.head;
     Some(match v.parameter(which?)?.from {
         From::Result | From::NewFd => Value::Int(head.result),
-        From::Fd(n) | From::Dir(n, _) | From::Int(n) => Value::Int(i64::from(v.argument(n) as i32)),
+        From::Fd(n) | From::Dir(n, _) | From::Int(n) | From::Pid(n) => Value::Int(i64::from(v.argument(n) as i32)),
         From::Uint(n) | From::Octal(n) | From::Mode(n, _) | From::Flags(n, _) => Value::Uint(v.argument(n)),
         From::Name(n, _) | From::Uid(n) | From::Gid(n) => Value::Uint(v.argument(n) & 0xffff_ffff),
         From::Path(1) | From::RawPath(1) => Value::Text(part(v, Part::Path1)?),

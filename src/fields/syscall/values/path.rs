@@ -36,7 +36,8 @@ fn push_names(out: &mut Vec<u8>, start: usize, path: &[u8]) {
 /// The directory of a path without the slash, except for the root's.
 pub fn directory(path: &[u8]) -> &[u8] {
     match path.iter().rposition(|b| *b == b'/') {
-        Some(0) => b"/",
+        // A part of the path, which callers rely on.
+        Some(0) => &path[..1],
         Some(at) => &path[..at],
         None => b"",
     }
