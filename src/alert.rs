@@ -45,6 +45,19 @@ pub fn identity(event: &[u8], rule: &str) -> [u8; 16] {
     uuid
 }
 
+impl Alert {
+    /// Says that it waited for what a runtime has to say of its container, whether that came or not.
+    #[must_use]
+    pub fn late(mut self) -> Alert {
+        // Keys are in alphabetical order, and no quote inside a value is bare.
+        if let Some(at) = self.json.find(",\"output\":") {
+            let (head, tail) = self.json.split_at(at);
+            self.json = format!("{head},\"metadata\":\"late\"{tail}").into();
+        }
+        self
+    }
+}
+
 /// Renders matches. Its buffer is reused.
 #[derive(Debug)]
 pub struct Renderer {
@@ -126,6 +139,45 @@ impl Renderer {
         out.extend_from_slice(b"Z\",\"uuid\":\"");
         push_uuid(uuid, out);
         out.extend_from_slice(b"\"}");
+    }
+
+    /// An alert of saker's own, which no rule file has: `fields` are its numbers.
+    pub fn internal(&mut self, name: &str, time: Timestamp, message: &str, fields: &[(&str, u64)]) -> Alert {
+        let numbers: serde_json::Map<String, serde_json::Value> = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+            .collect();
+        let mut stamp = Vec::new();
+        Civil::utc(time).push_iso8601(&mut stamp);
+        let mut uuid = Vec::new();
+        let id = identity(&time.to_be_bytes(), name);
+        push_uuid(id, &mut uuid);
+        let priority = Priority::Critical;
+        let json = serde_json::json!({
+            "hostname": &*self.host.name,
+            "output": format!("{} {message}", priority.name()),
+            "output_fields": numbers,
+            "priority": priority.name(),
+            "rule": name,
+            "source": Source::Internal.name(),
+            "tags": ["saker"],
+            "time": format!("{}Z", String::from_utf8_lossy(&stamp)),
+            "uuid": String::from_utf8_lossy(&uuid),
+        });
+        let mut text = Vec::new();
+        let local = Civil::local(time, &self.host.zone);
+        local.push_time(&mut text);
+        local.push_nanos(&mut text);
+        text.extend_from_slice(format!(": {} {message}", priority.name()).as_bytes());
+        Alert {
+            uuid: id,
+            time,
+            rule: name.into(),
+            priority,
+            source: Source::Internal,
+            json: json.to_string().into(),
+            text: into_text(text),
+        }
     }
 
     /// Both forms as an alert.

@@ -21,6 +21,10 @@ use crate::sources::audit::files::{self, Counters, StopFlag};
 use crate::sources::audit::pipeline::{AuditPipeline, DeadLetter, DeadLetterError};
 use crate::sources::audit::tls::{TlsError, TlsFiles};
 use crate::sources::audit::webhook::{Reload, Webhook, WebhookError};
+use crate::sources::syscall::permissions;
+use crate::sources::syscall::probe::{Probe, ProbeError, Setup};
+use crate::sources::syscall::reader::Reader;
+use crate::sources::syscall::service::{Delivery, Service};
 use crate::watch::{Group, WatchError, Watcher};
 use crate::web::readiness::Readiness;
 use crate::web::status::{StatusError, StatusServer};
@@ -48,9 +52,11 @@ pub enum StartError {
     Status(#[from] StatusError),
     #[error(transparent)]
     Watch(#[from] WatchError),
-    #[error("source `syscall` is not part of this build; leave it out of `sources`")]
-    NoSyscall,
-    #[error("nothing to do: the webhook is disabled and `files` is empty")]
+    #[error("the probe cannot run: {error}\n  help: {}", .error.help())]
+    Probe { error: ProbeError },
+    #[error("the thread of the syscall source: {0}")]
+    Thread(std::io::Error),
+    #[error("nothing to do: the webhook is disabled, `files` is empty, and the syscall source does not run")]
     NoSource,
 }
 
@@ -69,6 +75,37 @@ pub struct App {
     changes: mpsc::UnboundedReceiver<&'static str>,
     certificate: Option<DevCertificate>,
     summary: RulesSummary,
+    syscall: Option<Reader<Delivery>>,
+    probe: ProbeSummary,
+    /// Sources that run.
+    sources: Vec<Source>,
+}
+
+/// The probe, or why there is none; loaded before any thread runs, so that what it takes can be given up for all.
+pub type LoadedProbe = Option<Result<Probe, ProbeError>>;
+
+/// Loads the probe if the configuration asks for it, and gives up the capabilities that nobody needs any more.
+pub fn load_probe(config: &Config) -> LoadedProbe {
+    if !config.runs(SourceName::Syscall) {
+        return None;
+    }
+    let probe = Probe::load(Setup::of(&config.syscall));
+    if config.syscall.drop_capabilities
+        && probe.is_ok()
+        && let Err(error) = permissions::reduce()
+    {
+        tracing::warn!(%error, "capabilities cannot be given up");
+    }
+    Some(probe)
+}
+
+/// What the first lines say of the syscall source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeSummary {
+    NotWanted,
+    /// Why, and what would help.
+    Missing(String, String),
+    Attached(String),
 }
 
 /// What was loaded, for the first lines.
@@ -97,9 +134,10 @@ impl RulesSummary {
 /// Unreadable files, or rules with errors.
 pub fn load_rules(
     config: &Config,
+    sources: &[Source],
     mut report: impl FnMut(&Diagnostic, &Loaded),
 ) -> Result<(RuleSet, RulesSummary), StartError> {
-    let mut loaded = rulefiles::load(&config.rules, &config.fields, vec![Source::K8sAudit])?;
+    let mut loaded = rulefiles::load(&config.rules, &config.fields, sources.to_vec())?;
     loaded.diagnostics.iter().for_each(|d| report(d, &loaded));
     let summary = RulesSummary::of(&loaded);
     let errors = loaded.errors().count();
@@ -126,13 +164,29 @@ impl App {
     ///
     /// # Errors
     /// Whatever would keep a part from running; nothing runs then.
-    pub fn bind(mut config: Config, report: impl FnMut(&Diagnostic, &Loaded)) -> Result<App, StartError> {
-        if config.sources.contains(&SourceName::Syscall) {
-            return Err(StartError::NoSyscall);
+    pub fn bind(
+        mut config: Config,
+        probe: LoadedProbe,
+        report: impl FnMut(&Diagnostic, &Loaded),
+    ) -> Result<App, StartError> {
+        if !config.runs(SourceName::K8sAudit) {
+            config.webhook.enabled = false;
+            config.files.clear();
         }
-        if !config.webhook.enabled && config.files.is_empty() {
+        let audit = config.webhook.enabled || !config.files.is_empty();
+        let (probe, mut probe_summary) = match probe {
+            None => (None, ProbeSummary::NotWanted),
+            Some(Ok(probe)) => (Some(probe), ProbeSummary::Attached(String::new())),
+            // Whoever named it wants nothing else, or everything else as well.
+            Some(Err(error)) if !audit => return Err(StartError::Probe { error }),
+            Some(Err(error)) => (None, ProbeSummary::Missing(error.to_string(), error.help())),
+        };
+        if !audit && probe.is_none() {
             return Err(StartError::NoSource);
         }
+        let mut sources = Vec::new();
+        sources.extend(audit.then_some(Source::K8sAudit));
+        sources.extend(probe.is_some().then_some(Source::Syscall));
         let mut certificate = None;
         if config.webhook.enabled && config.webhook.tls.cert.is_none() {
             let made = certificates::ensure_development(DEVELOPMENT_CERTIFICATES.as_ref())?;
@@ -146,7 +200,7 @@ impl App {
             // An error means that the application has ended.
             let _ = changed.send(group);
         })?;
-        let (rules, summary) = load_rules(&config, report)?;
+        let (rules, summary) = load_rules(&config, &sources, report)?;
         let rules = Arc::new(ArcSwap::from_pointee(rules));
         let metrics = Arc::new(Metrics::new());
         metrics.reloaded("rules");
@@ -154,12 +208,27 @@ impl App {
         let counters = Arc::new(OutputCounters::default());
         let outputs = Outputs::start(&config.outputs, Arc::clone(&counters))?;
         export_outputs(&metrics, &outputs, &counters);
+        let host = Arc::new(host());
+        let mut syscall = None;
+        if let Some(probe) = probe {
+            let reader = Reader::new(
+                probe,
+                Arc::clone(&rules),
+                Arc::clone(&host),
+                &config.syscall,
+                Delivery::new(outputs.clone(), Arc::clone(&metrics)),
+            )
+            .map_err(|error| StartError::Probe { error })?;
+            probe_summary = ProbeSummary::Attached(reader.describe());
+            readiness.expect("syscall");
+            syscall = Some(reader);
+        }
         let dead_letter = DeadLetter::open(&config.webhook.dead_letter)?;
         let pipeline = Arc::new(AuditPipeline::new(
             Arc::clone(&rules),
             outputs.clone(),
             Arc::clone(&metrics),
-            Arc::new(host()),
+            host,
             dead_letter,
         ));
         let mut webhook = None;
@@ -198,11 +267,19 @@ impl App {
             changes,
             certificate,
             summary,
+            syscall,
+            probe: probe_summary,
+            sources,
         })
     }
 
     pub fn rules_summary(&self) -> &RulesSummary {
         &self.summary
+    }
+
+    /// The probe, or why there is none.
+    pub fn probe_summary(&self) -> &ProbeSummary {
+        &self.probe
     }
 
     pub fn config(&self) -> &Config {
@@ -243,10 +320,13 @@ impl App {
             status,
             watcher,
             mut changes,
+            syscall,
+            sources,
             ..
         } = self;
         let reloader = Arc::new(Reloader {
             config: config.clone(),
+            sources,
             rules,
             webhook: webhook.as_ref().map(Webhook::reload_handle),
             metrics: Arc::clone(&metrics),
@@ -264,7 +344,15 @@ impl App {
             readiness.set("webhook", Ok(()));
             tokio::spawn(server.run(until(stopped), grace))
         });
-        let only_files = webhook.is_none();
+        let only_files = webhook.is_none() && syscall.is_none();
+        let syscall = match syscall {
+            Some(reader) => {
+                let service = Service::start(reader).map_err(StartError::Thread)?;
+                readiness.set("syscall", Ok(()));
+                Some(service)
+            }
+            None => None,
+        };
         let mut file_sources = FileSources::start(&config.files, &config.cluster, &pipeline, &metrics);
         if !config.files.is_empty() {
             readiness.set("files", Ok(()));
@@ -310,6 +398,10 @@ impl App {
             }
         }
         file_sources.stop().await;
+        if let Some(service) = syscall {
+            // A panic of the thread has been logged.
+            let _ = tokio::task::spawn_blocking(move || service.stop()).await;
+        }
         // The grace period is one for both; a third of it is the outputs' in any case.
         let left = grace.saturating_sub(stopping.elapsed()).max(grace / 3);
         let undelivered = outputs.drain(left).await;
@@ -348,6 +440,7 @@ fn watched(config: &Config) -> Result<Vec<Group>, TlsError> {
 /// Puts what changed in the place of what runs.
 struct Reloader {
     config: Config,
+    sources: Vec<Source>,
     rules: Arc<ArcSwap<RuleSet>>,
     webhook: Option<Reload>,
     metrics: Arc<Metrics>,
@@ -364,7 +457,7 @@ impl Reloader {
     }
 
     fn rules(&self) {
-        let loaded = load_rules(&self.config, |diagnostic, loaded| {
+        let loaded = load_rules(&self.config, &self.sources, |diagnostic, loaded| {
             if diagnostic.is_error() {
                 tracing::error!("{}", diagnostic.render(&loaded.sources).trim_end());
             }

@@ -30,6 +30,7 @@ pub mod fields;
 pub mod json;
 pub mod metrics;
 pub mod outputs;
+pub mod processes;
 pub mod replay;
 pub mod rulefiles;
 pub mod ruletest;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use crate::alert::{Renderer, identity};
 use crate::engine::{Evaluator, Rule, RuleSet};
 use crate::event::audit::Tapes;
+use crate::event::syscall::Record;
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
 use crate::fields::ka::AuditView;
+use crate::processes::Limits;
 use crate::sources::audit::decode::{self, Item};
+use crate::sources::syscall::judge::Judge;
+use crate::sources::syscall::recording::{self, RecordingError};
 
 /// Evaluation with its memory, and alerts that wait to be written.
 pub struct Replay {
@@ -18,6 +22,10 @@ pub struct Replay {
     renderer: Renderer,
     host: Arc<Host>,
     cluster: Option<String>,
+    /// The node that recordings of system calls are of.
+    node: Option<Judge>,
+    /// The record at hand.
+    record: Vec<u8>,
     json: bool,
     /// Rendered alerts, one a line; the caller takes them out.
     pub out: Vec<u8>,
@@ -39,6 +47,8 @@ impl Replay {
             renderer: Renderer::new(Arc::clone(&host)),
             host,
             cluster,
+            node: None,
+            record: Vec::new(),
             json,
             out: Vec::new(),
             first: None,
@@ -50,6 +60,10 @@ impl Replay {
 
     /// Evaluates the events of a text: lines, documents, or lists; what is no event is counted.
     pub fn text(&mut self, text: &[u8]) {
+        if recording::is_part(text) {
+            text.split(|b| *b == b'\n').for_each(|line| self.line(line));
+            return;
+        }
         let cluster = self.cluster.take();
         let read = decode::lines(text, |item| self.item(item, cluster.as_deref()));
         self.cluster = cluster;
@@ -58,8 +72,88 @@ impl Replay {
         }
     }
 
+    /// Forgets the processes of recordings: the next is of another node.
+    pub fn forget(&mut self) {
+        self.node = None;
+    }
+
+    /// One line of a recording of system calls.
+    fn line(&mut self, line: &[u8]) {
+        if line.trim_ascii().is_empty() {
+            return;
+        }
+        let done = if recording::is_start(line) {
+            recording::start(line).map(|start| {
+                let host = Host {
+                    name: start.host.into(),
+                    zone: self.host.zone.clone(),
+                };
+                self.node = Some(Judge::new(Limits::default(), Arc::new(host), start.boot));
+            })
+        } else {
+            self.recorded(line, |replay, rules, node, record| {
+                let Replay {
+                    renderer,
+                    out,
+                    json,
+                    alerts,
+                    ..
+                } = replay;
+                node.judge(rules, *record, |rule, time, run| {
+                    *alerts += 1;
+                    if *json {
+                        renderer.json(rule, time, identity(record.bytes(), &rule.name), run, out);
+                    } else {
+                        renderer.text(rule, time, run, out);
+                    }
+                    out.push(b'\n');
+                });
+            })
+        };
+        if let Err(why) = done {
+            self.bad += 1;
+            tracing::warn!(%why, "a line of a recording cannot be used");
+        }
+    }
+
+    /// Takes a line into the state, and hands a record on to `then`.
+    fn recorded(
+        &mut self,
+        line: &[u8],
+        then: impl FnOnce(&mut Replay, &RuleSet, &mut Judge, &Record<'_>),
+    ) -> Result<(), RecordingError> {
+        let fresh = || Judge::new(Limits::default(), Arc::clone(&self.host), 0);
+        let mut node = self.node.take().unwrap_or_else(fresh);
+        let mut bytes = std::mem::take(&mut self.record);
+        let read = recording::line(line, &mut bytes);
+        match &read {
+            // Whoever recorded it has asked for what was missing.
+            Ok(Some(fact)) => drop(node.tell(fact)),
+            Ok(None) => {
+                self.events += 1;
+                if let Ok((record, _)) = node.take(&bytes) {
+                    let rules = std::mem::take(&mut self.rules);
+                    then(self, &rules, &mut node, &record);
+                    self.rules = rules;
+                    node.settle(&record);
+                }
+            }
+            Err(_) => {}
+        }
+        self.node = Some(node);
+        self.record = bytes;
+        read.map(drop)
+    }
+
     /// Shows `look` what every event does to every rule; see [`Evaluator::inspect`].
     pub fn inspect(&mut self, text: &[u8], mut look: impl FnMut(&Rule, &[bool], bool)) {
+        if recording::is_part(text) {
+            for line in text.split(|b| *b == b'\n').filter(|line| !recording::is_start(line)) {
+                // What cannot be read has been counted when it was evaluated.
+                let _ = self.recorded(line, |_, rules, node, record| node.inspect(rules, *record, &mut look));
+            }
+            return;
+        }
         let Replay {
             rules,
             evaluator,

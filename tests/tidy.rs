@@ -48,6 +48,7 @@ fn arrows() {
         "src/json/",
         "src/fields/",
         "src/engine/",
+        "src/processes/",
         "src/alert.rs",
         "src/correlate/",
         "src/credentials/",

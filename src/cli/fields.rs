@@ -40,7 +40,7 @@ pub fn run(args: FieldsArgs) -> ExitCode {
 
 /// Whether events of the source are read. Rules of the others are checked when they are loaded, and wait.
 const fn is_read(source: Source) -> bool {
-    matches!(source, Source::K8sAudit)
+    matches!(source, Source::K8sAudit | Source::Syscall)
 }
 
 /// What there is to know before the fields of a source that is not read.

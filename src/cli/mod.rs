@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod fields;
+mod record;
 mod replay;
 mod rules;
 mod serve;
@@ -28,6 +29,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Evaluate recorded events; alerts go to standard output
     Replay(replay::ReplayArgs),
+    /// Write what the kernel tells into a file, for replay
+    Record(record::RecordArgs),
     /// Check and list rules
     Rules(rules::RulesArgs),
     /// List the fields that rules can use
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Record(args) => record::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Fields(args) => fields::run(args),
         Command::Setup(args) => setup::run(args),

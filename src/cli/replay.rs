@@ -12,6 +12,7 @@ use super::serve::Format;
 use super::{USAGE, fail, start_log};
 use crate::app::{host, load_rules};
 use crate::config::{self, FileSourceConfig, Matching, StartAt};
+use crate::event::Source;
 use crate::replay::Replay;
 use crate::sources::audit::files::{self, Chunk, Input};
 
@@ -22,8 +23,8 @@ Examples:
   kubectl logs -n kube-system kube-apiserver-cp1 | saker replay -
   saker replay --follow /var/log/kubernetes/audit.log
 
-Recordings are recognised by their content: JSON lines, single events, EventLists, webhook bodies, and any of
-these compressed with gzip. The exit code is 0 when everything was read, whatever it raised.";
+Recordings are recognised by their content: JSON lines, single events, EventLists, webhook bodies, what
+`saker record` wrote, and any of these compressed with gzip. The exit code is 0 when everything was read, whatever it raised.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -37,9 +38,9 @@ pub struct ReplayArgs {
     /// Configuration file, for its rules, fields and cluster
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Source of the events
-    #[arg(long, default_value = "k8s_audit", value_parser = ["k8s_audit"])]
-    source: String,
+    /// Leave the rules of other sources out; recordings say themselves what they are
+    #[arg(long, value_parser = ["k8s_audit", "syscall"])]
+    source: Option<String>,
     /// Form of alerts: `json` prints one a line and nothing else
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -84,7 +85,12 @@ pub fn run(args: ReplayArgs) -> ExitCode {
     if args.cluster.is_some() {
         config.cluster.clone_from(&args.cluster);
     }
-    let loaded = load_rules(&config, |diagnostic, loaded| {
+    let named = args.source.as_deref().and_then(Source::from_name);
+    let sources = [Source::K8sAudit, Source::Syscall]
+        .into_iter()
+        .filter(|s| named.is_none_or(|n| n == *s));
+    let sources: Vec<Source> = sources.collect();
+    let loaded = load_rules(&config, &sources, |diagnostic, loaded| {
         if diagnostic.is_error() {
             let _ = writeln!(io::stderr(), "{}", diagnostic.render(&loaded.sources));
         }

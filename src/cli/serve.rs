@@ -9,8 +9,9 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{USAGE, fail, start_log};
-use crate::app::{App, describe_outputs, load_rules};
+use crate::app::{App, LoadedProbe, ProbeSummary, describe_outputs, load_probe, load_rules};
 use crate::config::{self, AlertFormat, Config, LogFormat, OutputConfig, OutputKind, SourceName, StdoutConfig};
+use crate::event::Source;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -86,11 +87,13 @@ pub fn run(args: ServeArgs) -> ExitCode {
     if args.check_config {
         return check(&config);
     }
+    // Before there are other threads: capabilities are given up by each thread for itself.
+    let probe = load_probe(&config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start the runtime: {error}")),
     };
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, probe))
 }
 
 /// The file, then the environment, then the arguments.
@@ -127,7 +130,11 @@ fn effective(args: &ServeArgs) -> Result<Config, config::ConfigError> {
 }
 
 fn check(config: &Config) -> ExitCode {
-    let result = load_rules(config, |diagnostic, loaded| {
+    let sources = [SourceName::K8sAudit, SourceName::Syscall]
+        .into_iter()
+        .filter(|s| config.runs(*s));
+    let sources: Vec<Source> = sources.map(SourceName::source).collect();
+    let result = load_rules(config, &sources, |diagnostic, loaded| {
         let _ = writeln!(io::stderr(), "{}", diagnostic.render(&loaded.sources));
     });
     match result {
@@ -142,8 +149,8 @@ fn check(config: &Config) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> ExitCode {
-    let bound = App::bind(config, |diagnostic, loaded| {
+async fn serve(config: Config, probe: LoadedProbe) -> ExitCode {
+    let bound = App::bind(config, probe, |diagnostic, loaded| {
         // At a start, warnings of the built-in rules would be ours to mend and are none of the user's business.
         if diagnostic.is_error()
             || !loaded
@@ -210,6 +217,11 @@ fn first_lines(app: &App) -> String {
     out += &format!("  alerts   {}\n", describe_outputs(&config.outputs));
     if let Some(address) = app.status_address() {
         out += &format!("  status   http://{address}/healthz, /readyz, /metrics\n");
+    }
+    match app.probe_summary() {
+        ProbeSummary::NotWanted => {}
+        ProbeSummary::Attached(what) => out += &format!("  syscall  {what}\n"),
+        ProbeSummary::Missing(why, help) => out += &format!("  syscall  does not run: {why}; {help}\n"),
     }
     for file in &config.files {
         out += &format!("  file     {}\n", file.path.display());

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::event::Priority;
+use crate::event::{Priority, Source};
+use crate::processes::Limits;
 
 /// Everything saker.yaml can say. Defaults are what `saker serve` runs with when there is no file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,6 +41,7 @@ pub struct Config {
     pub webhook: WebhookConfig,
     /// Audit log files, directories or `-` (stdin) to read beside the webhook.
     pub files: Vec<FileSourceConfig>,
+    pub syscall: SyscallConfig,
     pub status: StatusConfig,
     /// Where alerts go; empty means one stdout output.
     pub outputs: Vec<OutputConfig>,
@@ -53,6 +55,15 @@ pub struct Config {
 pub enum SourceName {
     K8sAudit,
     Syscall,
+}
+
+impl SourceName {
+    pub const fn source(self) -> Source {
+        match self {
+            SourceName::K8sAudit => Source::K8sAudit,
+            SourceName::Syscall => Source::Syscall,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -262,6 +273,60 @@ pub enum StartAt {
     End,
 }
 
+/// The probe, and what is kept of this machine's processes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SyscallConfig {
+    /// Bytes of the ring buffer between kernel and saker, a power of two.
+    #[serde(with = "size")]
+    pub ring: u64,
+    /// Bytes of what is read or written that rules see.
+    pub snaplen: u32,
+    /// Keep the environment of the host's processes as well, not only of containers'.
+    pub environment: bool,
+    /// Processes and containers that are remembered.
+    pub processes: usize,
+    pub containers: usize,
+    /// Where the host's root directory is, when saker runs in a container.
+    pub root: PathBuf,
+    /// Time to wait for what the runtime says of a container before an alert goes without it.
+    #[serde(with = "duration")]
+    pub wait: Duration,
+    /// Give up the capabilities that are not needed any more once the probe is loaded.
+    pub drop_capabilities: bool,
+}
+
+impl Default for SyscallConfig {
+    fn default() -> Self {
+        SyscallConfig {
+            ring: 8 << 20,
+            snaplen: 80,
+            environment: false,
+            processes: 65_536,
+            containers: 4_096,
+            root: PathBuf::from("/"),
+            wait: Duration::from_millis(500),
+            drop_capabilities: true,
+        }
+    }
+}
+
+impl SyscallConfig {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            processes: self.processes,
+            containers: self.containers,
+        }
+    }
+}
+
+impl Config {
+    /// Whether a source was asked for: all are when none is named.
+    pub fn runs(&self, source: SourceName) -> bool {
+        self.sources.is_empty() || self.sources.contains(&source)
+    }
+}
+
 /// `/healthz`, `/readyz`, `/metrics`: plain HTTP, so loopback unless told otherwise.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -457,7 +522,7 @@ impl Default for ShutdownConfig {
 }
 
 /// `10s`, `500ms`, `2m`, `1h`.
-mod duration {
+pub mod duration {
     use serde::{Deserialize, Deserializer, de::Error};
     use std::time::Duration;
 

@@ -66,6 +66,7 @@ pub(super) const ROOT: &[Key] = &[
     key("fields", Kind::List(&Kind::Section(FIELD))),
     key("webhook", Kind::Section(WEBHOOK)),
     key("files", Kind::List(&Kind::Section(FILE_SOURCE))),
+    key("syscall", Kind::Section(SYSCALL)),
     key("status", Kind::Section(STATUS)),
     key("outputs", Kind::List(&Kind::Output)),
     key("log", Kind::Section(LOG)),
@@ -122,6 +123,17 @@ pub(super) const WEBHOOK: &[Key] = &[
     key("body_timeout", Kind::Duration),
     key("retry_after", count(3600)),
     key("dead_letter", Kind::Section(DEAD_LETTER)),
+];
+
+pub(super) const SYSCALL: &[Key] = &[
+    key("ring", Kind::Size),
+    key("snaplen", count(256)),
+    key("environment", Kind::Bool),
+    key("processes", count(1 << 22)),
+    key("containers", count(1 << 20)),
+    key("root", Kind::Input),
+    key("wait", Kind::Duration),
+    key("drop_capabilities", Kind::Bool),
 ];
 
 pub(super) const TLS: &[Key] = &[

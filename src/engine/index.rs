@@ -93,6 +93,21 @@ impl Index {
             let bits = match run.slot(dimension.slot) {
                 Value::Text(text) => dimension.by_value.get(run.bytes(text)).unwrap_or(&dimension.other),
                 Value::Absent => &dimension.absent,
+                // Any of several values will do, such as the names of all ancestors.
+                Value::List(list) => {
+                    for (at, word) in out.iter_mut().enumerate().filter(|(_, word)| **word != 0) {
+                        let of = |item: &Value| match item {
+                            Value::Text(text) => dimension.by_value.get(run.bytes(*text)).map_or(0, |bits| bits[at]),
+                            _ => 0,
+                        };
+                        *word &= run
+                            .list(list)
+                            .iter()
+                            .map(of)
+                            .fold(dimension.other[at], |all, bits| all | bits);
+                    }
+                    continue;
+                }
                 _ => &dimension.other,
             };
             let mut any = 0;

@@ -15,6 +15,7 @@ mod lint;
 pub mod load;
 mod operator;
 pub mod parser;
+pub mod partial;
 mod pattern;
 mod program;
 pub mod source;

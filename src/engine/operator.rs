@@ -19,6 +19,8 @@ pub enum Test {
     /// The text is present and the inner test fails.
     NotText(TextTest),
     Number(Operator, Number),
+    /// `!=` of a port: where an event has two, both must differ.
+    OtherPort(Number),
     NumberIn(Vec<Number>),
     Bool {
         equal: bool,
@@ -87,6 +89,14 @@ impl TextSet {
         match self {
             TextSet::Few(few) => few.iter().any(|item| **item == *text),
             TextSet::Many(set) => set.contains(text),
+        }
+    }
+
+    /// The texts, in no order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
+        match self {
+            TextSet::Few(few) => Box::new(few.iter().map(|item| &**item)),
+            TextSet::Many(many) => Box::new(many.iter().map(|item| &**item)),
         }
     }
 }
@@ -223,6 +233,21 @@ impl Test {
         match self {
             Test::Exists => true,
             Test::Present(result) => *result,
+            Test::OtherPort(to) => {
+                let equal = |value: Value| Number::of(value).and_then(|n| n.order(*to)).is_some_and(|o| o.is_eq());
+                !items(value).map_or_else(|| equal(value), |several| several.iter().any(|v| equal(*v)))
+            }
+            // A field that may have several values, such as the names of all ancestors: any of them will do.
+            Test::Text(_)
+            | Test::NotText(_)
+            | Test::Number(..)
+            | Test::NumberIn(_)
+            | Test::Bool { .. }
+            | Test::BoolIn(_)
+                if matches!(value, Value::List(_)) =>
+            {
+                items(value).is_some_and(|several| several.iter().any(|v| self.holds(*v, event, scratch)))
+            }
             Test::Text(test) => text(test, value),
             Test::NotText(test) => text_of(value).is_some() && !text(test, value),
             Test::Number(operator, to) => Number::of(value)
@@ -306,5 +331,36 @@ pub fn compare(operator: Operator, left: Value, right: Value, event: &[u8], scra
         Operator::Glob => Glob::new(b, false).matches(a),
         Operator::Iglob => Glob::new(b, true).matches(a),
         _ => holds(operator, a.cmp(b)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_values_one_is_enough_unless_ports_must_differ() {
+        let mut scratch = Scratch::default();
+        let name =
+            |scratch: &mut Scratch, text: &str| Value::Text(scratch.text(|out| out.extend_from_slice(text.as_bytes())));
+        let names = [name(&mut scratch, "bash"), name(&mut scratch, "sshd")];
+        scratch.items.extend(names);
+        let names = scratch.list_from(0);
+        let eq = |text: &str| TextTest::Eq(text.as_bytes().into());
+        scratch.items.extend([Value::Uint(80), Value::Uint(40_000)]);
+        let ports = scratch.list_from(2);
+        for (test, value, want) in [
+            (Test::Text(eq("sshd")), names, true),
+            (Test::Text(eq("cron")), names, false),
+            (Test::NotText(eq("sshd")), names, true),
+            (Test::Number(Operator::Eq, Number::Int(80)), ports, true),
+            (Test::NumberIn(vec![Number::Int(81)]), ports, false),
+            (Test::OtherPort(Number::Int(80)), ports, false),
+            (Test::OtherPort(Number::Int(81)), ports, true),
+            (Test::OtherPort(Number::Int(81)), Value::Uint(80), true),
+            (Test::OtherPort(Number::Int(81)), Value::Absent, false),
+        ] {
+            assert_eq!(test.holds(value, &[], &scratch), want, "{test:?} {value:?}");
+        }
     }
 }

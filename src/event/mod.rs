@@ -3,6 +3,8 @@
 use std::fmt;
 
 pub mod audit;
+pub mod bytes;
+pub mod syscall;
 pub mod time;
 
 /// Nanoseconds since the Unix epoch.

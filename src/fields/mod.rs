@@ -122,6 +122,8 @@ pub struct Field {
     pub no_transformer: bool,
     /// Always has a value; an output may rely on it.
     pub always: bool,
+    /// Why no event of the source ever has it: rules that are to run cannot use it.
+    pub refused: Option<&'static str>,
 }
 
 impl Field {
@@ -137,6 +139,7 @@ impl Field {
             no_rhs: false,
             no_transformer: false,
             always: false,
+            refused: None,
         }
     }
 

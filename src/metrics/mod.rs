@@ -111,6 +111,8 @@ metrics! {
     duplicate_alerts: Family<SourceLabels, Counter> = Family::default();
     /// What was lost, by stage and reason. Anything but zero deserves a look.
     drops: Family<DropLabels, Counter> = Family::default();
+    /// Processes that the syscall source remembers.
+    processes: Gauge = Gauge::default();
     /// Time to evaluate one batch of events.
     evaluation_seconds: Histograms<SourceLabels> = Family::new_with_constructor(latencies);
     /// When events of a cluster last arrived, in seconds since 1970. At most 256 clusters; further ones share `other`,

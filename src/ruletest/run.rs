@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::file::{Events, Expected, Matching, Quiet, Test, TestFile, TestFileError};
 use crate::config;
 use crate::engine::{Options, RuleSet, load};
-use crate::event::Priority;
+use crate::event::{Priority, Source};
 use crate::fields::evt::Host;
 use crate::replay::Replay;
 use crate::rulefiles;
@@ -167,6 +167,7 @@ fn rules(path: &Path, paths: &[PathBuf], matching: config::Matching) -> Result<R
     let files = rulefiles::read(paths).map_err(|e| failed(e.to_string()))?;
     let options = Options {
         matching,
+        sources: Source::RULE_SOURCES.to_vec(),
         explain: true,
         ..Options::default()
     };
@@ -193,6 +194,7 @@ fn replay(rules: RuleSet) -> Replay {
 fn evaluate(replay: &mut Replay, texts: &[String]) -> (Vec<Value>, Vec<String>) {
     let bad_before = replay.bad;
     replay.out.clear();
+    replay.forget();
     texts.iter().for_each(|text| replay.text(text.as_bytes()));
     let failures = match replay.bad - bad_before {
         0 => Vec::new(),
@@ -209,6 +211,7 @@ fn evaluate(replay: &mut Replay, texts: &[String]) -> (Vec<Value>, Vec<String>) 
 /// Notes which conjuncts decided, and returns the rules that the index let through.
 fn observe(inspector: &mut Replay, texts: &[String], report: &mut Report) -> BTreeSet<String> {
     let mut near = BTreeSet::new();
+    inspector.forget();
     for text in texts {
         inspector.inspect(text.as_bytes(), |rule, truths, candidate| {
             if candidate {

@@ -1,3 +1,4 @@
 //! Where events come from.
 
 pub mod audit;
+pub mod syscall;

@@ -11,9 +11,11 @@ use super::{Which, broken, fail, place, print};
 use crate::engine::ast::{Expr, ExprKind, Right};
 use crate::engine::diagnostic::{did_you_mean, printable};
 use crate::engine::{Loaded, Rule, parser};
+use crate::event::Source;
 use crate::fields::Catalog;
 use crate::ruletest::file::{Quiet, TestFile};
 use crate::ruletest::run::find;
+use crate::sources::syscall::plan::Plan;
 
 pub const HELP: &str = "\
 Examples:
@@ -55,6 +57,8 @@ struct Explanation<'a> {
     output_fields: Vec<&'a str>,
     /// The values that the index asks for, by field; `None` stands for absence.
     keys: Vec<(String, Vec<Option<String>>)>,
+    /// What the probe sends for the rule; only of the syscall source.
+    kernel: Vec<String>,
     /// Test file, name of the test, and whether the rule must alert in it.
     tests: Vec<(String, String, bool)>,
 }
@@ -113,6 +117,10 @@ fn explain(args: &ExplainArgs, loaded: &Loaded) -> Result<Option<String>, String
                 name.map(|name| (name, values))
             })
             .collect(),
+        kernel: match rule.source {
+            Source::Syscall => Plan::of(program, std::slice::from_ref(rule)).describe(),
+            _ => Vec::new(),
+        },
         tests,
     };
     Ok(Some(match args.format {
@@ -243,6 +251,12 @@ fn text(e: &Explanation<'_>) -> String {
     if e.keys.is_empty() {
         out += "  every event of the source: the condition requires no particular value\n";
     }
+    if !e.kernel.is_empty() {
+        out += "\nDecided in the kernel: system calls that are sent (besides exec, fork and exit)\n";
+        e.kernel
+            .iter()
+            .for_each(|line| out += &format!("  {}\n", printable(line)));
+    }
     out += "\nTests\n";
     for (file, test, fires) in &e.tests {
         let what = if *fires { "fires" } else { "quiet" };
@@ -266,7 +280,7 @@ fn json(e: &Explanation<'_>) -> String {
         "source": e.rule.source.name(), "tags": e.rule.tags, "enabled": e.enabled, "runbook": e.rule.runbook,
         "file": e.place.map(|(file, _)| file), "line": e.place.map(|(_, line)| line),
         "condition": e.rule.condition, "fields": e.fields, "index_keys": keys,
-        "output": e.rule.output.text, "output_fields": e.output_fields, "tests": tests,
+        "output": e.rule.output.text, "output_fields": e.output_fields, "kernel": e.kernel, "tests": tests,
     });
     serde_json::to_string_pretty(&value).unwrap_or_default() + "\n"
 }

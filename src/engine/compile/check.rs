@@ -54,6 +54,14 @@ pub(super) struct Checker<'a> {
     pub(super) found: &'a mut Vec<Diagnostic>,
 }
 
+/// What the message about a field says whose data nobody reads.
+const REFUSED: &str = "is not supported by saker's probe";
+
+/// True for the complaint that nobody reads a field's data: it matters where the rule is to run.
+pub fn is_refusal(found: &Diagnostic) -> bool {
+    found.message.contains(REFUSED)
+}
+
 pub type Checked<T> = Result<T, Diagnostic>;
 
 pub fn error(message: impl Into<String>, span: &Span) -> Diagnostic {
@@ -124,6 +132,10 @@ impl Checker<'_> {
             };
             error(message, span).with_help(Some(e.to_string()))
         })?;
+        if let Some(reason) = field.refused {
+            let message = format!("field {written} {REFUSED}: {reason}");
+            self.found.push(error(message, span));
+        }
         let typed = Typed {
             slot: 0,
             kind: field.kind_with(argument),
@@ -410,6 +422,7 @@ impl Checker<'_> {
                 equal: operator == Operator::Eq,
                 to: address(left.kind, literal)?,
             },
+            Type::Port if operator == Operator::Ne => Test::OtherPort(number(left.kind, literal)?),
             _ => Test::Number(operator, number(left.kind, literal)?),
         };
         Ok(self.builder.test(left.slot, key(), test))

@@ -19,6 +19,7 @@ pub fn single(kind: Type, operator: Operator, literal: &Literal) -> Checked<Test
             equal: operator == Operator::Eq,
             to: address(kind, literal)?,
         },
+        Type::Port if operator == Operator::Ne => Test::OtherPort(number(kind, literal)?),
         kind if kind.is_number() => Test::Number(operator, number(kind, literal)?),
         _ => {
             let bytes = text(operator, literal)?;

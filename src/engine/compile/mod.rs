@@ -234,6 +234,9 @@ impl Compiler<'_> {
             found[of_condition..]
                 .iter_mut()
                 .for_each(|d| place::output_context(rule, d));
+            if !enabled {
+                found.retain(|d| !check::is_refusal(d));
+            }
             if complete
                 && rule.skip_if_unknown_filter
                 && found.iter().any(|d| d.is_error() && is_unknown_field(&d.message))
@@ -377,6 +380,7 @@ fn is_unknown_field(message: &str) -> bool {
     message.contains("nonexistent field")
         || message.starts_with("unknown filter")
         || message.starts_with("unknown event type")
+        || message.contains("is not supported by saker's probe")
 }
 
 /// Fields that exceptions name and the source does not have.
@@ -469,6 +473,30 @@ mod tests {
                 (got, want) => panic!("{macros}: got {got:?}, want {want:?}"),
             }
         }
+    }
+
+    #[test]
+    fn fields_that_nobody_reads_are_refused_where_the_rule_would_run() {
+        let load_for = |sources: &[Source], more: &str| {
+            let file = RuleFile {
+                name: "rules.yaml".to_owned(),
+                text: format!(
+                    "- rule: T\n  desc: d\n  condition: evt.type = open and proc.vmsize > 1\n  output: o\n  priority: INFO\n{more}"
+                ),
+            };
+            let options = Options {
+                sources: sources.to_vec(),
+                ..Options::default()
+            };
+            let loaded = load(vec![file], &options).expect("no fields of the user's own");
+            let found: Vec<String> = loaded.diagnostics.iter().map(|d| d.message.clone()).collect();
+            (loaded.rules.is_some(), found)
+        };
+        let message = "field proc.vmsize is not supported by saker's probe: memory, threads and processor time of processes are not measured";
+        assert_eq!(load_for(&[Source::Syscall], ""), (false, vec![message.to_owned()]));
+        assert_eq!(load_for(&[Source::K8sAudit], ""), (true, vec![]));
+        let skipped = load_for(&[Source::Syscall], "  skip-if-unknown-filter: true\n");
+        assert_eq!(skipped, (true, vec![message.to_owned()]));
     }
 
     #[test]

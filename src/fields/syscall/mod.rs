@@ -1,12 +1,17 @@
 //! The syscall source's catalog: what its rules may name. The rows are in [`table`], the events in [`events`].
 //!
-//! Values come from the probe, which knows each field by its number; a rule set can be checked without one.
+//! A field's number is its row: [`view::SyscallView`] finds the row's answer by it.
 
+pub mod calls;
 pub mod events;
 mod table;
+mod values;
+pub mod view;
+
+use std::borrow::Cow;
 
 use super::{Argument, Field, Origin, Type};
-use table::Row;
+use table::{Answer, Row};
 
 /// What may follow a field's name, and where the field may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +40,11 @@ pub enum Shape {
 
 /// The first number of the classes, so that rows may be added to one without moving the others.
 const CLASSES: [(u32, &[Row]); 5] = [
-    (0, table::EVENT),
-    (1000, table::PROCESS),
-    (2000, table::FILES),
-    (3000, table::CONTAINER),
-    (4000, table::ACTOR),
+    (0, table::event::ROWS),
+    (1000, table::process::ROWS),
+    (2000, table::files::ROWS),
+    (3000, table::container::ROWS),
+    (4000, table::actor::ROWS),
 ];
 
 /// The rows of the syscall source, beside the generic `evt.*`.
@@ -60,7 +65,12 @@ fn class(first: u32, rows: &'static [Row]) -> impl Iterator<Item = Field> {
     rows.iter().zip(first..).map(|(row, number)| field(row, number))
 }
 
-fn field(&(name, kind, shape, doc): &Row, number: u32) -> Field {
+fn field(&(name, kind, shape, doc, answer): &Row, number: u32) -> Field {
+    let refused = match answer {
+        Answer::By(_) => None,
+        Answer::Refused(reason) => Some(reason),
+    };
+    let doc = refused.map_or(Cow::Borrowed(doc), |reason| format!("{doc} (refused: {reason})").into());
     let field = Field::string(name, Origin::External(number), doc).of(kind);
     let argument = match shape {
         Shape::Plain | Shape::List | Shape::Filter => Argument::None,
@@ -90,6 +100,7 @@ fn field(&(name, kind, shape, doc): &Row, number: u32) -> Field {
         list: shape == Shape::List,
         no_rhs: several,
         no_transformer: several,
+        refused,
         ..field
     }
 }

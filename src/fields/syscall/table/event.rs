@@ -1,0 +1,61 @@
+//! Fields of a system-call event itself.
+
+use super::Answer::{By, Refused};
+use super::Row;
+use crate::fields::Type::*;
+use crate::fields::syscall::Shape::*;
+use crate::fields::syscall::values::{event, files, parameter};
+
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    ("evt.deltatime", RelTime, Plain, "time since the event before", By(event::DELTA)),
+    ("evt.deltatime.s", Uint, Plain, "whole seconds of evt.deltatime", By(event::DELTA_S)),
+    ("evt.deltatime.ns", Uint, Plain, "nanoseconds of evt.deltatime within the second", By(event::DELTA_NS)),
+    ("evt.dir", String, Plain, "`<`: events are reported on return; kept for old rules", By(event::DIR)),
+    ("evt.latency", RelTime, Plain, "no longer measured; kept for old rules", By(event::GONE)),
+    ("evt.latency.s", Uint, Plain, "no longer measured; kept for old rules", By(event::GONE)),
+    ("evt.latency.ns", Uint, Plain, "no longer measured; kept for old rules", By(event::GONE)),
+    ("evt.latency.quantized", Uint, Plain, "no longer measured; kept for old rules", By(event::GONE)),
+    ("evt.latency.human", String, Plain, "no longer measured; kept for old rules", By(event::GONE)),
+    ("evt.type", String, Plain, "name of the event, which is the system call's for most", By(event::TYPE)),
+    ("evt.type.is", Uint, Key,
+        "1 when the event has the number given as argument",
+        Refused("events have names here, no numbers: use evt.type")),
+    ("syscall.type", String, Plain, "name of the system call; absent for other events", By(event::SYSCALL)),
+    ("evt.category", String, Plain, "group that the event belongs to: file, net, process, …", By(event::CATEGORY)),
+    ("evt.cpu", Int, Plain, "processor the event happened on", By(event::CPU)),
+    ("evt.args", String, Plain, "all arguments as one text", By(parameter::ARGS)),
+    ("evt.arg", String, Member,
+        "one argument as text, by name or number: evt.arg.flags, evt.arg[0]", By(parameter::ARG)),
+    ("evt.rawarg", Int, RawMember, "one argument by name in its own type: evt.rawarg.mode", By(parameter::RAWARG)),
+    ("evt.info", String, Plain, "the event's text, the arguments for most events", By(parameter::ARGS)),
+    ("evt.buffer", Bytes, Plain, "data that a read or write moved", By(event::BUFFER)),
+    ("evt.buflen", Uint, Plain, "length of that data", By(event::BUFLEN)),
+    ("evt.res", String, Plain, "result as text: SUCCESS or the name of the error", By(parameter::RES)),
+    ("evt.rawres", Int, Plain, "result as a number, negative for an error", By(event::RAWRES)),
+    ("evt.failed", Bool, Plain, "true when the result is an error", By(event::FAILED)),
+    ("evt.is_io", Bool, Plain, "true for reads, writes, sends and receives", By(event::IS_IO)),
+    ("evt.is_io_read", Bool, Plain, "true for reads and receives", By(event::IS_READ)),
+    ("evt.is_io_write", Bool, Plain, "true for writes and sends", By(event::IS_WRITE)),
+    ("evt.io_dir", String, Plain, "r for reads, w for writes", By(event::IO_DIR)),
+    ("evt.is_wait", Bool, Plain, "true for calls that wait: select, poll, sleep", By(event::NO)),
+    ("evt.is_syslog", Bool, Plain, "true for writes to /dev/log", By(event::IS_SYSLOG)),
+    ("evt.count", Uint, Plain, "1 for every event", By(event::COUNT)),
+    ("evt.count.error", Uint, Plain, "1 for an event that failed", By(event::COUNT_ERROR)),
+    ("evt.count.error.file", Uint, Plain, "1 for a file event that failed", By(event::COUNT_ERROR_FILE)),
+    ("evt.count.error.net", Uint, Plain, "1 for a network event that failed", By(event::COUNT_ERROR_NET)),
+    ("evt.count.error.memory", Uint, Plain, "1 for a memory event that failed", By(event::COUNT_ERROR_MEMORY)),
+    ("evt.count.error.other", Uint, Plain, "1 for any other event that failed", By(event::COUNT_ERROR_OTHER)),
+    ("evt.count.exit", Uint, Plain, "1 for an event on return", By(event::COUNT)),
+    ("evt.around", Uint, FilterKey,
+        "true near the time given as argument", Refused("it needs a time known before the run: compare evt.rawtime")),
+    ("evt.abspath", String, OptionalMember,
+        "path that the event names, made absolute; `.src` and `.dst` where there are two", By(files::ABSPATH)),
+    ("evt.is_open_read", Bool, Plain, "true for an open that may read", By(event::IS_OPEN_READ)),
+    ("evt.is_open_write", Bool, Plain, "true for an open that may write", By(event::IS_OPEN_WRITE)),
+    ("evt.is_open_exec", Bool, Plain,
+        "true for an open or creat that makes an executable file", By(event::IS_OPEN_EXEC)),
+    ("evt.is_open_create", Bool, Plain,
+        "true for an open that created the file",
+        Refused("whether an open created the file is not read: use evt.arg.flags contains O_CREAT")),
+];

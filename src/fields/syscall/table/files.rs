@@ -1,0 +1,77 @@
+//! Fields of the descriptor and of paths that an event works on.
+
+use super::Answer::{By, Refused};
+use super::Row;
+use crate::fields::Type::*;
+use crate::fields::syscall::Shape::*;
+use crate::fields::syscall::values::{files, socket};
+
+const PORTS: &str = "names of ports are not known; compare the port's number";
+const POLL: &str = "the descriptors of poll and select are not read";
+
+#[rustfmt::skip]
+pub const ROWS: &[Row] = &[
+    ("fd.num", Int, Plain, "number of the descriptor", By(files::NUM)),
+    ("fd.type", String, Plain, "file, directory, ipv4, ipv6, unix, pipe, event, …", By(files::TYPE)),
+    ("fd.typechar", String, Plain,
+        "type as one character: f file, 4 ipv4, 6 ipv6, u unix, p pipe, …", By(files::TYPECHAR)),
+    ("fd.name", String, Plain, "path of a file, tuple of a connection", By(files::NAME)),
+    ("fd.directory", String, Plain, "directory of a file", By(files::DIRECTORY)),
+    ("fd.filename", String, Plain, "name of a file without its directory", By(files::FILENAME)),
+    ("fd.ip", Ip, Filter, "address of either end", By(socket::IPS)),
+    ("fd.cip", Ip, Plain, "address of the client", By(socket::CLIENT_IP)),
+    ("fd.sip", Ip, Plain, "address of the server", By(socket::SERVER_IP)),
+    ("fd.lip", Ip, Plain, "local address", By(socket::LOCAL_IP)),
+    ("fd.rip", Ip, Plain, "remote address", By(socket::REMOTE_IP)),
+    ("fd.port", Port, Filter, "port of either end", By(socket::PORTS)),
+    ("fd.cport", Port, Plain, "port of the client", By(socket::CLIENT_PORT)),
+    ("fd.sport", Port, Plain, "port of the server", By(socket::SERVER_PORT)),
+    ("fd.lport", Port, Plain, "local port", By(socket::LOCAL_PORT)),
+    ("fd.rport", Port, Plain, "remote port", By(socket::REMOTE_PORT)),
+    ("fd.l4proto", String, Plain, "tcp, udp, icmp or raw", By(socket::L4PROTO)),
+    ("fd.sockfamily", String, Plain, "ip or unix", By(socket::FAMILY)),
+    ("fd.is_server", Bool, Plain, "true when the process is the server's end", By(socket::IS_SERVER)),
+    ("fd.uid", String, Plain, "identity of the descriptor: thread and number", By(files::UID)),
+    ("fd.containername", String, Plain, "container id and fd.name", By(files::CONTAINER_NAME)),
+    ("fd.containerdirectory", String, Plain, "container id and fd.directory", By(files::CONTAINER_DIRECTORY)),
+    ("fd.proto", String, Filter, "protocol name of either end's port", Refused(PORTS)),
+    ("fd.cproto", String, Plain, "protocol name of the client's port", Refused(PORTS)),
+    ("fd.sproto", String, Plain, "protocol name of the server's port", Refused(PORTS)),
+    ("fd.lproto", String, Plain, "protocol name of the local port", Refused(PORTS)),
+    ("fd.rproto", String, Plain, "protocol name of the remote port", Refused(PORTS)),
+    ("fd.net", Net, Filter, "network of either end", By(socket::IPS)),
+    ("fd.cnet", Net, Filter, "network of the client", By(socket::CLIENT_IP)),
+    ("fd.snet", Net, Filter, "network of the server", By(socket::SERVER_IP)),
+    ("fd.lnet", Net, Filter, "local network", By(socket::LOCAL_IP)),
+    ("fd.rnet", Net, Filter, "remote network", By(socket::REMOTE_IP)),
+    ("fd.connected", Bool, Plain, "true for a connected TCP or UDP socket", By(socket::CONNECTED)),
+    ("fd.name_changed", Bool, Plain, "true when the event changes the descriptor's name", By(socket::NAME_CHANGED)),
+    ("fd.cip.name", String, Filter,
+        "name of the client's address; names are not looked up, always absent", By(socket::UNNAMED)),
+    ("fd.sip.name", String, Filter,
+        "name of the server's address; names are not looked up, always absent", By(socket::UNNAMED)),
+    ("fd.lip.name", String, Filter,
+        "name of the local address; names are not looked up, always absent", By(socket::UNNAMED)),
+    ("fd.rip.name", String, Filter,
+        "name of the remote address; names are not looked up, always absent", By(socket::UNNAMED)),
+    ("fd.dev", Int, Plain, "device that holds the file", By(files::DEV)),
+    ("fd.dev.major", Int, Plain, "major number of that device", By(files::DEV_MAJOR)),
+    ("fd.dev.minor", Int, Plain, "minor number of that device", By(files::DEV_MINOR)),
+    ("fd.ino", Int, Plain, "inode of the file", By(files::INO)),
+    ("fd.nameraw", String, Plain, "path as it was given, before it was made absolute", By(files::NAMERAW)),
+    ("fd.types", String, List, "types of all descriptors that the event works on", By(files::TYPES)),
+    ("fd.is_upper_layer", Bool, Plain, "true when the file is in the upper layer of an overlay", By(files::IS_UPPER)),
+    ("fd.is_lower_layer", Bool, Plain, "true when the file is in the lower layer of an overlay", By(files::IS_LOWER)),
+    ("fs.path.name", FsPath, Plain, "path that a file event names, made absolute", By(files::PATH_NAME)),
+    ("fs.path.nameraw", FsPath, Plain, "that path as it was given", By(files::PATH_NAMERAW)),
+    ("fs.path.source", FsPath, Plain, "source of a copy, link or rename, made absolute", By(files::PATH_SOURCE)),
+    ("fs.path.sourceraw", FsPath, Plain, "that source as it was given", By(files::PATH_SOURCERAW)),
+    ("fs.path.target", FsPath, Plain, "target of a copy, link or rename, made absolute", By(files::PATH_TARGET)),
+    ("fs.path.targetraw", FsPath, Plain, "that target as it was given", By(files::PATH_TARGETRAW)),
+    ("fdlist.nums", String, Plain, "numbers of a poll event's descriptors", Refused(POLL)),
+    ("fdlist.names", String, Plain, "names of a poll event's descriptors", Refused(POLL)),
+    ("fdlist.cips", String, Plain, "client addresses of a poll event's descriptors", Refused(POLL)),
+    ("fdlist.sips", String, Plain, "server addresses of a poll event's descriptors", Refused(POLL)),
+    ("fdlist.cports", String, Plain, "client ports of a poll event's descriptors", Refused(POLL)),
+    ("fdlist.sports", String, Plain, "server ports of a poll event's descriptors", Refused(POLL)),
+];

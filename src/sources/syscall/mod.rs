@@ -1,0 +1,12 @@
+//! The syscall source: the probe, and what user space makes of its records.
+
+pub mod containers;
+pub mod judge;
+pub mod metadata;
+pub mod permissions;
+pub mod plan;
+pub mod probe;
+pub mod procfs;
+pub mod reader;
+pub mod recording;
+pub mod service;

@@ -1,0 +1,428 @@
+//! The probe in the kernel: loading it, telling it what to send, reading what it sends.
+//!
+//! The object that `probe/build.sh` makes is part of the binary. Process events hang on tracepoints that cost nothing
+//! while no process starts or ends; system calls on the cheapest hook there is: a tracepoint for each call where
+//! tracefs has them, otherwise the tracepoint of all returns, which every call of the machine pays for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
+use aya::programs::trace_point::TracePointLinkId;
+use aya::programs::{BtfTracePoint, ProgramError, TracePoint};
+use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
+
+use super::permissions;
+use super::plan::{Plan, Wanted};
+use crate::config::SyscallConfig;
+use crate::engine::partial::{Need, Role};
+use crate::event::syscall::Kind;
+use crate::fields::syscall::calls::{self, Call, Family};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/probe/saker.bpf.o"));
+
+/// Bytes of `struct want`, `struct name_key` and `struct settings` in `probe/wire.h`.
+const WANT: usize = 24;
+const NAME_KEY: usize = 40;
+const SETTINGS: usize = 20;
+/// Bytes of a name that the kernel compares; a final NUL takes one more.
+const NAME: usize = 39;
+/// What `cgroups` says of a cgroup.
+const HOST: u8 = 1;
+const CONTAINER: u8 = 2;
+
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Tracepoints that are always attached, and the program on each.
+const PROCESS_EVENTS: [(&str, &str); 3] = [
+    ("process_exec", "sched_process_exec"),
+    ("process_fork", "sched_process_fork"),
+    ("process_exit", "sched_process_exit"),
+];
+
+/// How the probe is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Bytes of the ring buffer, a power of two.
+    pub ring_bytes: u32,
+    /// Bytes of data that are sent with reads and writes, 256 at most.
+    pub snaplen: u32,
+    /// Bytes in the ring that wake the reader.
+    pub wake_at: u32,
+    /// Whether processes of the host bring their environment as well.
+    pub environment: bool,
+}
+
+impl Setup {
+    pub fn of(config: &SyscallConfig) -> Setup {
+        let ring = config.ring.clamp(64 << 10, 1 << 30).next_power_of_two();
+        Setup {
+            ring_bytes: ring as u32,
+            snaplen: config.snaplen,
+            // Much at once is cheap; what is alone in the ring waits for the reader's tick.
+            wake_at: (ring / 16).min(64 << 10) as u32,
+            environment: config.environment,
+        }
+    }
+}
+
+/// Why there is no probe.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("the kernel has no type information: {BTF} is missing")]
+    NoBtf,
+    #[error("missing capabilities: {}", .0.join(", "))]
+    Capabilities(Vec<&'static str>),
+    #[error("the kernel's type information cannot be read: {0}")]
+    Btf(#[from] BtfError),
+    #[error("the probe cannot be loaded: {0}")]
+    Load(#[source] Box<EbpfError>),
+    #[error("program `{0}` of the probe is refused: {1}")]
+    Program(&'static str, #[source] Box<ProgramError>),
+    #[error("map `{0}` of the probe: {1}")]
+    Map(&'static str, #[source] MapError),
+    #[error("the thread that loads the probe has failed")]
+    Thread,
+}
+
+impl ProbeError {
+    /// What the operator can do about it.
+    pub fn help(&self) -> String {
+        match self {
+            ProbeError::NoBtf => "use a kernel with CONFIG_DEBUG_INFO_BTF, as all current distributions have it, and \
+                                  mount /sys into the container"
+                .to_owned(),
+            ProbeError::Capabilities(missing) => format!(
+                "run as root, or `setcap {}+ep` on the binary, or name them in the container's \
+                 securityContext.capabilities.add",
+                missing.join(",").to_lowercase()
+            ),
+            _ => "Linux 5.17 or later is needed, and no lockdown of confidentiality (/sys/kernel/security/lockdown)"
+                .to_owned(),
+        }
+    }
+}
+
+/// Where system calls are caught.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// `syscalls:sys_exit_NAME` of each call.
+    Tracepoints,
+    /// `sys_exit` of all calls.
+    AllReturns,
+}
+
+/// The loaded probe. Dropping it takes everything out of the kernel.
+pub struct Probe {
+    ebpf: Ebpf,
+    pub hook: Hook,
+    pub ring_bytes: u32,
+    links: BTreeMap<u16, (Family, TracePointLinkId)>,
+    dispatching: bool,
+    /// What `names` in the kernel holds: names, and where they must stand.
+    names: BTreeMap<[u8; NAME_KEY], u8>,
+    settings: [u32; SETTINGS / 4],
+    ring: Option<RingBuf<MapData>>,
+    /// Calls that the kernel offers no tracepoint for; there is nothing to see of them then.
+    pub missing: Vec<&'static str>,
+}
+
+impl Probe {
+    /// Loads the probe and attaches the process events.
+    ///
+    /// # Errors
+    /// Without type information of the kernel, without permission, or on a kernel that refuses it.
+    pub fn load(setup: Setup) -> Result<Probe, ProbeError> {
+        if !Path::new(BTF).exists() {
+            return Err(ProbeError::NoBtf);
+        }
+        let missing = permissions::missing();
+        if !missing.is_empty() {
+            return Err(ProbeError::Capabilities(missing));
+        }
+        // The type information takes tens of megabytes while it is read; a thread's own heap goes back to the system.
+        std::thread::Builder::new()
+            .name("probe-load".to_owned())
+            .spawn(move || load(setup))
+            .map_err(|_| ProbeError::Thread)?
+            .join()
+            .map_err(|_| ProbeError::Thread)?
+    }
+
+    /// Tells the kernel what to send from now on, and attaches and detaches what that asks for.
+    ///
+    /// # Errors
+    /// When the kernel refuses a hook; what it accepted before stays.
+    pub fn follow(&mut self, plan: &Plan) -> Result<(), ProbeError> {
+        self.set_names(&plan.names)?;
+        for call in calls::CALLS {
+            self.set_want(call, plan.calls.get(&call.nr))?;
+        }
+        match self.hook {
+            Hook::Tracepoints => self.attach_tracepoints(plan),
+            Hook::AllReturns => self.attach_dispatch(!plan.calls.is_empty()),
+        }
+    }
+
+    fn set_names(&mut self, needs: &BTreeSet<Need>) -> Result<(), ProbeError> {
+        let error = |e| ProbeError::Map("names", e);
+        let mut wanted: BTreeMap<[u8; NAME_KEY], u8> = BTreeMap::new();
+        let mut hints = [0u64; 256];
+        for need in needs {
+            if let Need::Component(role, name) = need {
+                *wanted.entry(name_key(name)).or_default() |= *role as u8;
+                hints[usize::from(name[0])] |= 1 << name.len().min(63);
+            }
+        }
+        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u8> = map(&mut self.ebpf, "names")?;
+        for (key, roles) in &wanted {
+            names.insert(key, roles, 0).map_err(error)?;
+        }
+        let mut lengths_of: Array<&mut MapData, u64> = map(&mut self.ebpf, "hints")?;
+        for (first, lengths) in hints.into_iter().enumerate() {
+            lengths_of
+                .set(first as u32, lengths, 0)
+                .map_err(|e| ProbeError::Map("hints", e))?;
+        }
+        self.settings[4] = wanted.values().any(|roles| roles & Role::Any as u8 != 0).into();
+        set_settings(&mut self.ebpf, self.settings)?;
+        // Old names go last: for a moment too much is sent, never too little.
+        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u8> = map(&mut self.ebpf, "names")?;
+        for key in self.names.keys().filter(|key| !wanted.contains_key(*key)) {
+            names.remove(key).map_err(error)?;
+        }
+        self.names = wanted;
+        Ok(())
+    }
+
+    fn set_want(&mut self, call: &Call, wanted: Option<&Wanted>) -> Result<(), ProbeError> {
+        let mut map: Array<&mut MapData, [u8; WANT]> = map(&mut self.ebpf, "wants")?;
+        let value = want(call, wanted);
+        map.set(u32::from(call.nr), value, 0)
+            .map_err(|e| ProbeError::Map("wants", e))
+    }
+
+    fn attach_tracepoints(&mut self, plan: &Plan) -> Result<(), ProbeError> {
+        let gone: Vec<u16> = self
+            .links
+            .keys()
+            .filter(|nr| !plan.calls.contains_key(nr))
+            .copied()
+            .collect();
+        for nr in gone {
+            if let Some((family, link)) = self.links.remove(&nr) {
+                let name = tracepoint_program(family);
+                let program: &mut TracePoint = program(&mut self.ebpf, name)?;
+                program
+                    .detach(link)
+                    .map_err(|e| ProbeError::Program(name, Box::new(e)))?;
+            }
+        }
+        self.missing.clear();
+        for call in plan.calls.keys().filter_map(|nr| calls::by_number(*nr)) {
+            if self.links.contains_key(&call.nr) {
+                continue;
+            }
+            let name = tracepoint_program(call.family());
+            let program: &mut TracePoint = program(&mut self.ebpf, name)?;
+            if program.fd().is_err() {
+                program.load().map_err(|e| ProbeError::Program(name, Box::new(e)))?;
+            }
+            match program.attach("syscalls", &format!("sys_exit_{}", call.kernel_name())) {
+                Ok(link) => drop(self.links.insert(call.nr, (call.family(), link))),
+                Err(ProgramError::TracePointError(_)) => self.missing.push(call.name),
+                Err(e) => return Err(ProbeError::Program(name, Box::new(e))),
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_dispatch(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        if !wanted || self.dispatching {
+            // Once attached it stays: detaching would lose calls that another plan is about to want.
+            return Ok(());
+        }
+        let btf = Btf::from_sys_fs()?;
+        let error = |name| move |e| ProbeError::Program(name, Box::new(e));
+        let mut fds = Vec::new();
+        for name in ["open_raw", "paths_raw", "fd_raw"] {
+            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
+            program.load("sys_exit", &btf).map_err(error(name))?;
+            fds.push(
+                program
+                    .fd()
+                    .and_then(|fd| fd.try_clone().map_err(ProgramError::from))
+                    .map_err(error(name))?,
+            );
+        }
+        let mut families: ProgramArray<&mut MapData> = map(&mut self.ebpf, "families")?;
+        for (index, fd) in fds.iter().enumerate() {
+            families
+                .set(index as u32, fd, 0)
+                .map_err(|e| ProbeError::Map("families", e))?;
+        }
+        let program: &mut BtfTracePoint = program(&mut self.ebpf, "dispatch")?;
+        program.load("sys_exit", &btf).map_err(error("dispatch"))?;
+        program.attach().map_err(error("dispatch"))?;
+        self.dispatching = true;
+        Ok(())
+    }
+
+    /// Number of system calls that are caught.
+    pub fn attached(&self, plan: &Plan) -> usize {
+        match self.hook {
+            Hook::Tracepoints => self.links.len(),
+            Hook::AllReturns => plan.calls.len(),
+        }
+    }
+
+    /// Says of a cgroup whether it is a container's; until then its calls are sent as if it were both.
+    ///
+    /// # Errors
+    /// When the kernel refuses; nothing is lost then.
+    pub fn place(&mut self, cgroup: u64, container: bool) -> Result<(), ProbeError> {
+        let mut map: HashMap<&mut MapData, u64, u8> = map(&mut self.ebpf, "cgroups")?;
+        let value = if container { CONTAINER } else { HOST };
+        map.insert(cgroup, value, 0).map_err(|e| ProbeError::Map("cgroups", e))
+    }
+
+    /// Records that found no room in the ring since the start, by kind.
+    ///
+    /// # Errors
+    /// When the kernel's counters cannot be read.
+    pub fn lost(&self) -> Result<[u64; 4], ProbeError> {
+        let error = |e| ProbeError::Map("lost", e);
+        let map = self
+            .ebpf
+            .map("lost")
+            .ok_or(MapError::InvalidName { name: "lost".into() });
+        let map: PerCpuArray<&MapData, u64> = map.and_then(TryFrom::try_from).map_err(error)?;
+        let mut lost = [0; 4];
+        for kind in Kind::ALL {
+            let values = map.get(&(kind as u32), 0).map_err(error)?;
+            lost[kind as usize] = values.iter().sum();
+        }
+        Ok(lost)
+    }
+
+    /// The ring of records, once; its descriptor becomes readable when the kernel wakes its reader.
+    pub fn take_ring(&mut self) -> Option<RingBuf<MapData>> {
+        self.ring.take()
+    }
+}
+
+fn load(setup: Setup) -> Result<Probe, ProbeError> {
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&btf))
+        .map_max_entries("ring", setup.ring_bytes)
+        .load(OBJECT)
+        .map_err(|e| ProbeError::Load(Box::new(e)))?;
+    let settings = [
+        std::process::id(),
+        setup.snaplen.min(256),
+        setup.wake_at,
+        u32::from(setup.environment),
+        0,
+    ];
+    set_settings(&mut ebpf, settings)?;
+    for (name, tracepoint) in PROCESS_EVENTS {
+        let error = |e| ProbeError::Program(name, Box::new(e));
+        let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
+        program.load(tracepoint, &btf).map_err(error)?;
+        program.attach().map_err(error)?;
+    }
+    let ring = ebpf
+        .take_map("ring")
+        .ok_or(MapError::InvalidName { name: "ring".into() });
+    let ring = ring
+        .and_then(RingBuf::try_from)
+        .map_err(|e| ProbeError::Map("ring", e))?;
+    let hook = match permissions::tracefs() {
+        true => Hook::Tracepoints,
+        false => Hook::AllReturns,
+    };
+    Ok(Probe {
+        ebpf,
+        hook,
+        ring_bytes: setup.ring_bytes,
+        links: BTreeMap::new(),
+        dispatching: false,
+        names: BTreeMap::new(),
+        settings,
+        ring: Some(ring),
+        missing: Vec::new(),
+    })
+}
+
+fn tracepoint_program(family: Family) -> &'static str {
+    match family {
+        Family::Open => "open_tp",
+        Family::Paths => "paths_tp",
+        Family::Fd => "fd_tp",
+    }
+}
+
+fn program<'e, P>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut P, ProbeError>
+where
+    &'e mut P: TryFrom<&'e mut aya::programs::Program, Error = ProgramError>,
+{
+    let unknown = || ProgramError::InvalidName { name: name.to_owned() };
+    let program = ebpf.program_mut(name).ok_or_else(unknown);
+    program
+        .and_then(TryInto::try_into)
+        .map_err(|e| ProbeError::Program(name, Box::new(e)))
+}
+
+fn map<'e, M>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<M, ProbeError>
+where
+    M: TryFrom<&'e mut Map, Error = MapError>,
+{
+    let map = ebpf
+        .map_mut(name)
+        .ok_or_else(|| MapError::InvalidName { name: name.into() });
+    map.and_then(M::try_from).map_err(|e| ProbeError::Map(name, e))
+}
+
+/// `struct want`.
+fn want(call: &Call, wanted: Option<&Wanted>) -> [u8; WANT] {
+    let mut bytes = [0; WANT];
+    if let Some(wanted) = wanted {
+        bytes[0..4].copy_from_slice(&wanted.send.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&wanted.named.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&wanted.dotted.to_ne_bytes());
+    }
+    let read = &call.read;
+    bytes[12..23].copy_from_slice(&[
+        read.path[0],
+        read.path[1],
+        read.dirfd[0],
+        read.dirfd[1],
+        read.fd,
+        read.address,
+        read.data,
+        read.text,
+        read.open,
+        read.message,
+        u8::from(read.rights),
+    ]);
+    bytes
+}
+
+/// `struct name_key`.
+fn name_key(name: &[u8]) -> [u8; NAME_KEY] {
+    let mut key = [0; NAME_KEY];
+    let name = &name[..name.len().min(NAME)];
+    key[..name.len()].copy_from_slice(name);
+    key
+}
+
+/// `struct settings`.
+fn set_settings(ebpf: &mut Ebpf, values: [u32; SETTINGS / 4]) -> Result<(), ProbeError> {
+    let mut bytes = [0; SETTINGS];
+    for (to, value) in bytes.chunks_exact_mut(4).zip(values) {
+        to.copy_from_slice(&value.to_ne_bytes());
+    }
+    let mut settings: Array<&mut MapData, [u8; SETTINGS]> = map(ebpf, "settings")?;
+    settings.set(0, bytes, 0).map_err(|e| ProbeError::Map("settings", e))
+}

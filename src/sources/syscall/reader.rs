@@ -1,0 +1,376 @@
+//! The thread that reads the ring: records into the process table and through the rules, alerts to the outputs.
+
+use std::collections::{BTreeSet, HashSet};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use aya::maps::{MapData, RingBuf};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::time::{ClockId, clock_gettime};
+
+use super::judge::Judge;
+use super::metadata::Metadata;
+use super::plan::Plan;
+use super::probe::{Hook, Probe, ProbeError};
+use super::procfs::Procfs;
+use super::recording::{self, Start};
+use crate::alert::{Alert, Renderer, identity};
+use crate::config::SyscallConfig;
+use crate::engine::RuleSet;
+use crate::event::syscall::{Kind, Record};
+use crate::event::{Source, Timestamp};
+use crate::fields::evt::Host;
+use crate::processes::{Applied, Counts, Fact, Place, Snapshot};
+
+/// The kernel wakes us for much or for what is urgent; what is neither waits this long.
+const TICK: Duration = Duration::from_millis(100);
+/// Losses and reloads are looked at this often.
+const CHORES: Duration = Duration::from_secs(1);
+/// Cgroups that are remembered to have been told to the probe.
+const PLACED: usize = 8_192;
+/// Records that may wait for what is said of their containers; more go without it.
+const HELD: usize = 1_024;
+/// Records of one turn, so that chores are done under load as well.
+const TURN: usize = 4096;
+
+/// What a reader reports to.
+pub trait Sink: Send {
+    /// Takes an alert; blocks while outputs that must take it make room.
+    fn alert(&mut self, alert: Alert);
+    /// Records were evaluated, and some were no records.
+    fn events(&mut self, good: u64, bad: u64);
+    /// Records found no room in the ring since the last call, by kind.
+    fn lost(&mut self, lost: [u64; 4]);
+    /// How the process table does.
+    fn counts(&mut self, counts: Counts);
+}
+
+/// Everything the thread owns.
+pub struct Reader<S> {
+    probe: Probe,
+    ring: RingBuf<MapData>,
+    judge: Judge,
+    renderer: Renderer,
+    rules: Arc<ArcSwap<RuleSet>>,
+    /// The rules that the probe follows.
+    followed: Arc<RuleSet>,
+    procfs: Procfs,
+    metadata: Metadata,
+    /// Cgroups that the probe has been told of.
+    placed: HashSet<u64>,
+    /// Records that a rule matches, of containers of which something is still to be written.
+    held: Vec<Box<[u8]>>,
+    sink: S,
+    recorder: Option<Recorder>,
+    lost: [u64; 4],
+    chores: Instant,
+}
+
+/// Where a recording goes.
+pub type Recorder = Box<dyn std::io::Write + Send>;
+
+impl<S: Sink> Reader<S> {
+    /// Follows the rules, and learns of the processes that run.
+    ///
+    /// # Errors
+    /// When the kernel refuses a hook that a rule needs.
+    pub fn new(
+        mut probe: Probe,
+        rules: Arc<ArcSwap<RuleSet>>,
+        host: Arc<Host>,
+        setup: &SyscallConfig,
+        sink: S,
+    ) -> Result<Reader<S>, ProbeError> {
+        let followed = rules.load_full();
+        probe.follow(&Plan::new(&followed))?;
+        let ring = probe.take_ring().ok_or(ProbeError::Thread)?;
+        let mut reader = Reader {
+            probe,
+            ring,
+            judge: Judge::new(setup.limits(), Arc::clone(&host), boot_time()),
+            renderer: Renderer::new(host),
+            rules,
+            followed,
+            procfs: Procfs::new(setup.environment),
+            metadata: Metadata::new(setup),
+            placed: HashSet::new(),
+            held: Vec::new(),
+            sink,
+            recorder: None,
+            lost: [0; 4],
+            chores: Instant::now(),
+        };
+        // After attaching: of a process that starts meanwhile the kernel tells.
+        for fact in reader.metadata.node() {
+            reader.judge.tell(&fact);
+        }
+        for snapshot in reader.procfs.all() {
+            reader.learn(snapshot);
+        }
+        Ok(reader)
+    }
+
+    /// What is attached, in one line.
+    pub fn describe(&self) -> String {
+        let plan = Plan::new(&self.followed);
+        let rules: BTreeSet<_> = plan.calls.values().flat_map(|wanted| &wanted.rules).collect();
+        let hook = match self.probe.hook {
+            Hook::Tracepoints => "a tracepoint each",
+            Hook::AllReturns => "the tracepoint of all returns: tracefs is not there",
+        };
+        let kernel = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned());
+        format!(
+            "exec, fork, exit and {} system calls ({hook}) for {} rules; kernel {}, ring {} KiB",
+            self.probe.attached(&plan),
+            rules.len(),
+            kernel.unwrap_or_default(),
+            self.probe.ring_bytes >> 10,
+        )
+    }
+
+    /// Writes a recording beside evaluating: what is known by now, and all that comes.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn record(&mut self, mut recorder: Recorder) -> std::io::Result<()> {
+        let start = Start {
+            saker_recording: recording::VERSION,
+            source: Source::Syscall.name().to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            host: self.renderer.host.name.to_string(),
+            boot: self.judge.boot,
+        };
+        let mut out = serde_json::to_vec(&start)?;
+        out.push(b'\n');
+        for fact in self.judge.processes.facts() {
+            recording::write_fact(&fact, &mut out);
+        }
+        recorder.write_all(&out)?;
+        self.recorder = Some(recorder);
+        Ok(())
+    }
+
+    /// Reads until `stop`, and then what the kernel has written by that time.
+    pub fn run(mut self, stop: &AtomicBool) -> S {
+        while !stop.load(Ordering::Relaxed) {
+            let mut fds = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
+            // An interrupted wait is a short one.
+            let _ = poll(&mut fds, PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO));
+            self.turn();
+            self.catch_up();
+            if self.chores.elapsed() >= CHORES {
+                self.chores();
+            }
+        }
+        while self.turn() > 0 {}
+        self.release(true);
+        self.chores();
+        if let Some(mut recorder) = self.recorder.take()
+            && let Err(error) = recorder.flush()
+        {
+            tracing::error!(%error, "the recording is not complete");
+        }
+        self.sink
+    }
+
+    /// Takes what is in the ring; returns how many records that were.
+    fn turn(&mut self) -> usize {
+        let rules = self.rules.load();
+        if !Arc::ptr_eq(&rules, &self.followed) {
+            self.followed = Arc::clone(&rules);
+            if let Err(error) = self.probe.follow(&Plan::new(&rules)) {
+                tracing::error!(%error, "the probe does not follow the new rules");
+            }
+        }
+        let (mut good, mut bad) = (0, 0);
+        let mut places = Vec::new();
+        while good + bad < TURN as u64 {
+            let Some(item) = self.ring.next() else { break };
+            let (record, applied) = match self.judge.take(&item) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    bad += 1;
+                    tracing::debug!(%error, "a record of the probe cannot be read");
+                    continue;
+                }
+            };
+            good += 1;
+            let facts = match applied {
+                Applied::Unknown(key) => self.procfs.one(key.pid).map(Fact::Process).into_iter().collect(),
+                Applied::NewContainer { cgroup } => self.metadata.ask(&self.judge.processes, cgroup, record.head.pid),
+                Applied::Nothing | Applied::ExecRoot(_) => Vec::new(),
+            };
+            for fact in &facts {
+                self.judge.tell(fact);
+            }
+            let cgroup = record.head.cgroup;
+            if !self.placed.contains(&cgroup) {
+                match self.judge.processes.place(cgroup) {
+                    Place::Unknown => {}
+                    place => places.push((cgroup, matches!(place, Place::Container { .. }))),
+                }
+            }
+            if self.recorder.is_some() {
+                let mut lines = Vec::new();
+                facts.iter().for_each(|fact| recording::write_fact(fact, &mut lines));
+                recording::write_record(&record, &mut lines);
+                write_lines(&mut self.recorder, &lines);
+            }
+            let Reader {
+                judge, renderer, sink, ..
+            } = self;
+            let wait = self.metadata.is_pending(cgroup) && self.held.len() < HELD;
+            let mut hold = false;
+            judge.judge(&rules, record, |rule, time, run| {
+                hold = wait;
+                if !hold {
+                    let uuid = identity(record.bytes(), &rule.name);
+                    sink.alert(renderer.alert(rule, time, uuid, run));
+                }
+            });
+            match hold {
+                true => self.held.push(record.bytes().into()),
+                false => judge.settle(&record),
+            }
+        }
+        for (cgroup, container) in places {
+            self.place(cgroup, container);
+        }
+        if good + bad > 0 {
+            self.sink.events(good, bad);
+        }
+        (good + bad) as usize
+    }
+
+    fn learn(&mut self, snapshot: Snapshot) {
+        let (cgroup, pid) = (snapshot.cgroup, snapshot.info.pid);
+        if let Applied::NewContainer { cgroup } = self.judge.tell(&Fact::Process(snapshot)) {
+            for fact in self.metadata.ask(&self.judge.processes, cgroup, pid) {
+                self.judge.tell(&fact);
+            }
+        }
+        match self.judge.processes.place(cgroup) {
+            Place::Unknown => {}
+            place => {
+                let container = matches!(place, Place::Container { .. });
+                self.place(cgroup, container);
+            }
+        }
+    }
+
+    /// Tells the probe where a cgroup is; until then it sends more than is needed.
+    fn place(&mut self, cgroup: u64, container: bool) {
+        // As many as the kernel keeps; it forgets those that it has not seen for long.
+        if self.placed.len() >= PLACED {
+            self.placed.clear();
+        }
+        if self.placed.insert(cgroup)
+            && let Err(error) = self.probe.place(cgroup, container)
+        {
+            tracing::debug!(%error, "a cgroup cannot be told to the probe");
+        }
+    }
+
+    /// Containers of which more has been written meanwhile.
+    fn catch_up(&mut self) {
+        let facts = self.metadata.retry(&self.judge.processes);
+        let mut lines = Vec::new();
+        for fact in &facts {
+            self.judge.tell(fact);
+            if self.recorder.is_some() {
+                recording::write_fact(fact, &mut lines);
+            }
+        }
+        write_lines(&mut self.recorder, &lines);
+        self.release(false);
+    }
+
+    /// Judges what waited for its container; of all containers at the end.
+    fn release(&mut self, all: bool) {
+        let rules = self.rules.load();
+        for bytes in std::mem::take(&mut self.held) {
+            let Ok(record) = Record::parse(&bytes) else { continue };
+            if !all && self.metadata.is_pending(record.head.cgroup) {
+                self.held.push(bytes);
+                continue;
+            }
+            let Reader {
+                judge, renderer, sink, ..
+            } = self;
+            judge.judge(&rules, record, |rule, time, run| {
+                let uuid = identity(record.bytes(), &rule.name);
+                sink.alert(renderer.alert(rule, time, uuid, run).late());
+            });
+            judge.settle(&record);
+        }
+    }
+
+    fn chores(&mut self) {
+        self.chores = Instant::now();
+        match self.probe.lost() {
+            Ok(lost) => {
+                let mut new = [0; 4];
+                for ((new, now), before) in new.iter_mut().zip(lost).zip(self.lost) {
+                    *new = now.saturating_sub(before);
+                }
+                self.lost = lost;
+                if new.iter().any(|n| *n > 0) {
+                    self.sink.lost(new);
+                    let now = self.judge.boot + uptime();
+                    self.sink.alert(losses(&mut self.renderer, new, now));
+                }
+            }
+            Err(error) => tracing::warn!(%error, "losses of the probe are not known"),
+        }
+        self.sink.counts(self.judge.processes.counts());
+        // Adjusting the clock moves the time of boot; what was said about the past stays.
+        let boot = boot_time();
+        if boot.abs_diff(self.judge.boot) > Duration::from_millis(10).as_nanos() as u64 {
+            self.judge.boot = boot;
+        }
+    }
+}
+
+fn write_lines(recorder: &mut Option<Recorder>, lines: &[u8]) {
+    if let Some(file) = recorder
+        && let Err(error) = file.write_all(lines)
+    {
+        tracing::error!(%error, "the recording ends here");
+        *recorder = None;
+    }
+}
+
+/// The alert that tells of losses: whoever floods the ring must not hide in the flood.
+fn losses(renderer: &mut Renderer, lost: [u64; 4], now: Timestamp) -> Alert {
+    let names = Kind::ALL.map(Kind::name);
+    let all: u64 = lost.iter().sum();
+    let each: Vec<String> = names
+        .iter()
+        .zip(lost)
+        .filter(|(_, n)| *n > 0)
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect();
+    let fields: Vec<(&str, u64)> = names.into_iter().zip(lost).collect();
+    let message = format!(
+        "{all} events of the kernel found no room and were lost ({})",
+        each.join(", ")
+    );
+    renderer.internal("Saker lost events", now, &message, &fields)
+}
+
+fn read(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
+}
+
+/// Nanoseconds since boot.
+fn uptime() -> u64 {
+    read(ClockId::CLOCK_BOOTTIME)
+}
+
+/// When the machine booted, nanoseconds since the Unix epoch.
+fn boot_time() -> Timestamp {
+    read(ClockId::CLOCK_REALTIME).saturating_sub(uptime())
+}

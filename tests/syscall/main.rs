@@ -1,0 +1,12 @@
+//! The syscall source on the real kernel: real programs act, and what rules see of it is compared with what they did.
+//!
+//! Takes root and the kernel's type information (/sys/kernel/btf/vmlinux); says so loudly and does nothing otherwise.
+//! What tests do is seen by each other, so one runs at a time.
+
+mod actor;
+mod binary;
+mod calls;
+mod containers;
+mod harness;
+mod losses;
+mod processes;
