@@ -28,6 +28,8 @@ pub fn saker(dir: &Path) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SAKER_")) {
         command.env_remove(name);
     }
+    // As root the probe would be attached as well, and alerts of the whole machine would come in between.
+    command.env("SAKER_SOURCES", "[k8s_audit]");
     command
 }
 

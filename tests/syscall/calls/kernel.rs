@@ -13,10 +13,10 @@ const ROWS: &[Row] = &[
     ("ptrace 16 4194303 0 0", &["ptrace: evt.res=ESRCH evt.arg.request=PTRACE_ATTACH evt.arg.pid=4194303"]),
     ("process_vm_writev p v:hello 1 v:12345 1 0", &["process_vm_writev: evt.rawres=5 evt.arg.pid={pid}"]),
     ("process_vm_readv p v:hello 1 v:12345 1 0", &["process_vm_readv: evt.rawres=5 evt.arg.pid={pid}"]),
-    ("kill p 18", &["kill: evt.res=SUCCESS evt.arg.pid={pid} evt.arg.sig=SIGCONT evt.category=signal"]),
+    ("kill p 18", &["kill: evt.res=SUCCESS evt.arg.pid=actor evt.arg.sig=SIGCONT evt.category=signal"]),
     ("kill 4194303 9", &["kill: evt.res=ESRCH evt.arg.pid=4194303 evt.arg.sig=SIGKILL"]),
-    ("tkill p 18", &["tkill: evt.arg.tid={pid} evt.arg.sig=SIGCONT"]),
-    ("tgkill p p 18", &["tgkill: evt.arg.pid={pid} evt.arg.tid={pid} evt.arg.sig=SIGCONT"]),
+    ("tkill p 18", &["tkill: evt.arg.tid=actor evt.arg.sig=SIGCONT"]),
+    ("tgkill p p 18", &["tgkill: evt.arg.pid=actor evt.arg.tid={pid} evt.arg.sig=SIGCONT"]),
     // BPF_MAP_CREATE: an array of four bytes by four bytes.
     ("bpf 0 x:02000000040000000400000001000000 72", &["bpf: evt.arg.cmd=BPF_MAP_CREATE evt.rawres=3 evt.failed=false"]),
     ("bpf 5 b:128 128", &["bpf: evt.arg.cmd=BPF_PROG_LOAD evt.failed=true"]),
