@@ -1,5 +1,5 @@
 //! System calls: their numbers, how the probe reads their arguments, and what rules call these. The rows are in
-//! [`table`]; a new system call is a new row.
+//! `table.rs`; a new system call is a new row.
 
 mod names;
 mod table;
@@ -33,11 +33,11 @@ pub struct Read {
     pub rights: bool,
 }
 
-/// [`Read::fd`]: the descriptor is the result.
+/// In `Read::fd`: the descriptor is the result.
 pub const RESULT: u8 = 7;
-/// [`Read::open`]: creat has no flags argument.
+/// In `Read::open`: creat has no flags argument.
 pub const CREAT: u8 = 8;
-/// [`Read::open`]: openat2 has them in a structure, which the probe puts into arguments 5 (flags) and 6 (mode).
+/// In `Read::open`: openat2 has them in a structure, which the probe puts into arguments 5 (flags) and 6 (mode).
 pub const OPENAT2: u8 = 9;
 
 /// A call whose arguments are all numbers.

@@ -51,7 +51,7 @@ pub const OPEN: &Names = &[
 /// Marks an access mode: a bit that no flag of open(2) has. Reading is 1 and writing is 2 here, so that both are 3.
 const ACCESS: u64 = 1 << 40;
 
-/// Flags of open(2) as [`OPEN`] has them.
+/// Flags of open(2) as `OPEN` has them.
 pub fn open_bits(flags: u64) -> u64 {
     match flags & 3 {
         3 => flags & !3,
