@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::container::Container;
 use super::table::Entry;
 use super::{Applied, Image, Key, Process, Processes};
+use crate::event::bytes;
 use crate::event::syscall::ProcessInfo;
-use crate::event::{Timestamp, bytes};
 
 /// A fact. What is 0 or empty is left out of recordings, so that every member has a default. Bytes that are no UTF-8 are written as `{"hex": "…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -21,13 +21,6 @@ pub enum Fact {
         #[serde(default)]
         cgroup: u64,
         container: Container,
-    },
-    /// When the machine booted, nanoseconds since the Unix epoch, and its name.
-    Host {
-        #[serde(default)]
-        boot: Timestamp,
-        #[serde(default)]
-        hostname: Box<str>,
     },
     /// A user of a container, by the container's id, or of the host.
     User {
@@ -120,7 +113,6 @@ impl Processes {
                 self.table.settle(*key);
             }
             Fact::Container { cgroup, container } => self.places.tell_container(*cgroup, container),
-            Fact::Host { boot, hostname } => self.host = Some((*boot, hostname.clone())),
             Fact::User { container, uid, user } => self.places.tell_user(container.as_deref(), *uid, user),
             Fact::Group { container, gid, name } => self.places.tell_group(container.as_deref(), *gid, name),
         }

@@ -16,7 +16,6 @@
 
 use std::sync::Arc;
 
-use crate::event::Timestamp;
 use crate::event::syscall::{ProcessInfo, Record};
 
 pub mod cgroup;
@@ -163,7 +162,6 @@ pub struct Counts {
 pub struct Processes {
     table: Table,
     places: Places,
-    host: Option<(Timestamp, Box<str>)>,
     unknown: u64,
     repaired: u64,
     /// Who was asked for last.
@@ -175,7 +173,6 @@ impl Processes {
         Processes {
             table: Table::new(limits.processes),
             places: Places::new(limits.containers),
-            host: None,
             unknown: 0,
             repaired: 0,
             asked: None,
@@ -223,11 +220,6 @@ impl Processes {
         self.places.container(cgroup)
     }
 
-    /// Cgroups of containers, with their paths.
-    pub fn container_cgroups(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        self.places.container_cgroups()
-    }
-
     /// The path of a container's cgroup.
     pub fn cgroup_path(&self, cgroup: u64) -> Option<&[u8]> {
         self.places.path(cgroup)
@@ -241,11 +233,6 @@ impl Processes {
     /// The name of a group, likewise.
     pub fn group(&self, cgroup: u64, gid: u32) -> Option<&str> {
         self.places.group(cgroup, gid)
-    }
-
-    /// When the machine booted, and its name.
-    pub fn host(&self) -> Option<(Timestamp, &str)> {
-        self.host.as_ref().map(|(boot, hostname)| (*boot, &**hostname))
     }
 
     pub fn counts(&self) -> Counts {

@@ -105,13 +105,6 @@ impl Places {
         self.containers.get(self.id(cgroup)?)?.about.as_ref()
     }
 
-    pub fn container_cgroups(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let container = |(id, group): (&u64, &'_ Group)| group.container.is_some().then_some(*id);
-        self.cgroups
-            .iter()
-            .filter_map(move |pair| Some((container(pair)?, &*pair.1.path)))
-    }
-
     pub fn path(&self, cgroup: u64) -> Option<&[u8]> {
         let group = self.cgroups.get(&cgroup)?;
         group.container.is_some().then_some(&*group.path)

@@ -328,10 +328,6 @@ fn facts_survive_json() {
             cgroup: 4,
             container: Container::default(),
         },
-        Fact::Host {
-            boot: 1,
-            hostname: "n".into(),
-        },
         Fact::User {
             container: None,
             uid: 1,
