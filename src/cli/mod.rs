@@ -1,9 +1,12 @@
 //! The command line: one file per subcommand.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{self, Config};
 
 pub mod fields;
 mod record;
@@ -69,6 +72,24 @@ pub fn main() -> ExitCode {
             print(&script)
         }
     }
+}
+
+/// The configuration of a command that runs and ends: its log says little, and rules that are named take the place of
+/// the built-in ones. What is wrong with it has been printed.
+fn configured(file: Option<&Path>, rules: &[PathBuf]) -> Result<Config, ExitCode> {
+    let mut config = config::load(file, std::env::vars()).map_err(|error| {
+        let _ = writeln!(io::stderr(), "{error}");
+        ExitCode::from(USAGE)
+    })?;
+    start_log("warn", false).map_err(|error| {
+        let _ = writeln!(io::stderr(), "saker: {error}");
+        ExitCode::from(USAGE)
+    })?;
+    if !rules.is_empty() {
+        config.rules.builtin = false;
+        config.rules.files = rules.to_vec();
+    }
+    Ok(config)
 }
 
 /// Writes to standard output; a reader that has gone away ends the program quietly.

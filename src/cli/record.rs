@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{USAGE, fail, start_log};
+use super::{configured, fail};
 use crate::alert::Alert;
 use crate::app::{host, load_probe, load_rules};
 use crate::config::{self, SourceName};
@@ -78,21 +78,10 @@ impl Sink for Tally {
 }
 
 pub fn run(args: RecordArgs) -> ExitCode {
-    let mut config = match config::load(args.config.as_deref(), std::env::vars()) {
+    let mut config = match configured(args.config.as_deref(), &args.rules) {
         Ok(config) => config,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
-            return ExitCode::from(USAGE);
-        }
+        Err(code) => return code,
     };
-    if let Err(error) = start_log("warn", false) {
-        let _ = writeln!(io::stderr(), "saker: {error}");
-        return ExitCode::from(USAGE);
-    }
-    if !args.rules.is_empty() {
-        config.rules.builtin = false;
-        config.rules.files.clone_from(&args.rules);
-    }
     config.sources = vec![SourceName::Syscall];
     let loaded = load_rules(&config, &[Source::Syscall], |diagnostic, loaded| {
         if diagnostic.is_error() {

@@ -9,9 +9,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::serve::Format;
-use super::{USAGE, fail, start_log};
+use super::{configured, fail};
 use crate::app::{host, load_rules};
-use crate::config::{self, FileSourceConfig, Matching, StartAt};
+use crate::config::{FileSourceConfig, Matching, StartAt};
 use crate::event::Source;
 use crate::replay::Replay;
 use crate::sources::audit::files::{self, Chunk, Input};
@@ -62,21 +62,10 @@ enum MatchingArg {
 }
 
 pub fn run(args: ReplayArgs) -> ExitCode {
-    let mut config = match config::load(args.config.as_deref(), std::env::vars()) {
+    let mut config = match configured(args.config.as_deref(), &args.rules) {
         Ok(config) => config,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "{error}");
-            return ExitCode::from(USAGE);
-        }
+        Err(code) => return code,
     };
-    if let Err(error) = start_log("warn", false) {
-        let _ = writeln!(io::stderr(), "saker: {error}");
-        return ExitCode::from(USAGE);
-    }
-    if !args.rules.is_empty() {
-        config.rules.builtin = false;
-        config.rules.files.clone_from(&args.rules);
-    }
     match args.matching {
         Some(MatchingArg::First) => config.rules.matching = Matching::First,
         Some(MatchingArg::All) => config.rules.matching = Matching::All,

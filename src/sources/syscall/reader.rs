@@ -55,8 +55,9 @@ pub struct Reader<S> {
     judge: Judge,
     renderer: Renderer,
     rules: Arc<ArcSwap<RuleSet>>,
-    /// The rules that the probe follows.
+    /// The rules that the probe follows, and what they ask of it.
     followed: Arc<RuleSet>,
+    plan: Plan,
     procfs: Procfs,
     metadata: Metadata,
     /// Cgroups that the probe has been told of.
@@ -85,7 +86,8 @@ impl<S: Sink> Reader<S> {
         sink: S,
     ) -> Result<Reader<S>, ProbeError> {
         let followed = rules.load_full();
-        probe.follow(&Plan::new(&followed))?;
+        let plan = Plan::new(&followed);
+        probe.follow(&plan)?;
         let ring = probe.take_ring().ok_or(ProbeError::Thread)?;
         let mut reader = Reader {
             probe,
@@ -94,6 +96,7 @@ impl<S: Sink> Reader<S> {
             renderer: Renderer::new(host),
             rules,
             followed,
+            plan,
             procfs: Procfs::new(setup.environment),
             metadata: Metadata::new(setup),
             placed: HashSet::new(),
@@ -115,8 +118,7 @@ impl<S: Sink> Reader<S> {
 
     /// What is attached, in one line.
     pub fn describe(&self) -> String {
-        let plan = Plan::new(&self.followed);
-        let rules: BTreeSet<_> = plan.calls.values().flat_map(|wanted| &wanted.rules).collect();
+        let rules: BTreeSet<_> = self.plan.calls.values().flat_map(|wanted| &wanted.rules).collect();
         let hook = match self.probe.hook {
             Hook::Tracepoints => "a tracepoint each",
             Hook::AllReturns => "the tracepoint of all returns: tracefs is not there",
@@ -124,7 +126,7 @@ impl<S: Sink> Reader<S> {
         let kernel = nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned());
         format!(
             "exec, fork, exit and {} system calls ({hook}) for {} rules; kernel {}, ring {} KiB",
-            self.probe.attached(&plan),
+            self.probe.attached(&self.plan),
             rules.len(),
             kernel.unwrap_or_default(),
             self.probe.ring_bytes >> 10,
@@ -181,7 +183,8 @@ impl<S: Sink> Reader<S> {
         let rules = self.rules.load();
         if !Arc::ptr_eq(&rules, &self.followed) {
             self.followed = Arc::clone(&rules);
-            if let Err(error) = self.probe.follow(&Plan::new(&rules)) {
+            self.plan = Plan::new(&rules);
+            if let Err(error) = self.probe.follow(&self.plan) {
                 tracing::error!(%error, "the probe does not follow the new rules");
             }
         }
