@@ -8,7 +8,7 @@ use crate::fields::syscall::calls::CAPABILITIES;
 use crate::fields::syscall::table::Get;
 use crate::fields::syscall::view::SyscallView;
 use crate::fields::{Scratch, Value};
-use crate::processes::Process;
+use crate::processes::{ExecRoot, Process};
 
 type Write = fn(&Process, &mut Vec<u8>);
 
@@ -231,6 +231,28 @@ pub const START: Get = |v, _, _| uint(v.run.boot + v.actor?.key.start);
 pub const PARENT_START: Get = |v, _, _| uint(v.run.boot + v.parent()?.key.start);
 pub const DURATION: Get = |v, _, _| uint(v.record.head.time.saturating_sub(v.actor?.key.start));
 pub const PARENT_DURATION: Get = |v, _, _| uint(v.record.head.time.saturating_sub(v.parent()?.key.start));
+
+/// The exec into a running container that the process stems from.
+fn root<'a>(view: &SyscallView<'a>) -> Option<&'a ExecRoot> {
+    view.actor?.exec_root.as_deref()
+}
+
+pub const ROOT_PID: Get = |v, _, _| int(root(v)?.key.pid);
+pub const ROOT_EXEPATH: Get = |v, _, s| text(s, &root(v)?.image.exe);
+pub const ROOT_CMDLINE: Get = |v, _, s| {
+    let arguments = root(v)?.image.arguments();
+    written(s, |out| {
+        push_joined(out, arguments, b' ');
+        Some(())
+    })
+};
+pub const ROOT_TTY: Get = |v, _, _| uint(root(v)?.tty.into());
+pub const ROOT_START: Get = |v, _, _| uint(v.run.boot + root(v)?.since);
+pub const ROOT_DURATION: Get = |v, _, _| uint(v.record.head.time.saturating_sub(root(v)?.since));
+pub const IS_ROOT: Get = |v, _, _| {
+    let actor = v.actor?;
+    yes(root(v).is_some_and(|root| root.key.is(actor.key)))
+};
 
 fn exe_flag(view: &SyscallView<'_>, flag: u32) -> Option<Value> {
     yes(view.actor?.info.exe_flags & flag != 0)

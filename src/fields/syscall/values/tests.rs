@@ -743,3 +743,45 @@ fn containers_and_pods() {
         ("k8s.ns.name", "-"),
     ]);
 }
+
+#[test]
+fn who_came_in_by_exec_says_so() {
+    // bash came into the container of sh from outside, at second 100.
+    let info = ProcessInfo {
+        start: 99 * SECOND,
+        parent_start: 30 * SECOND,
+        pid: 41,
+        tid: 41,
+        ppid: 30,
+        vpid: 9,
+        tty: 34817,
+        level: 1,
+        comm: comm("bash"),
+        ..ProcessInfo::default()
+    };
+    let mut entered = call(41, "setuid", [0; 6], 0);
+    entered.head.kind = Kind::Exec as u16;
+    entered.head.start = info.start;
+    entered.head.cgroup = CGROUP;
+    let entered = entered
+        .with(Part::Object, info.as_bytes())
+        .with(Part::Base1, "/usr/bin/bash")
+        .with(Part::Data, "bash\0-i\0");
+    entered.gives(&[
+        ("proc.is_exec_root", "true"),
+        ("proc.exec_root.pid", "41"),
+        ("proc.exec_root.exepath", "/usr/bin/bash"),
+        ("proc.exec_root.cmdline", "bash -i"),
+        ("proc.exec_root.tty", "34817"),
+        ("proc.exec_root.ts", "1700000100000000000"),
+        ("proc.exec_root.duration", "0"),
+    ]);
+    // The container's own first process, and one of the host.
+    for pid in [40, 20] {
+        call(pid, "setuid", [0; 6], 0).gives(&[
+            ("proc.is_exec_root", "false"),
+            ("proc.exec_root.pid", "-"),
+            ("proc.exec_root.cmdline", "-"),
+        ]);
+    }
+}
