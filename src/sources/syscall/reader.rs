@@ -11,6 +11,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
+use super::held::Held;
 use super::judge::Judge;
 use super::metadata::Metadata;
 use super::plan::Plan;
@@ -31,8 +32,6 @@ const TICK: Duration = Duration::from_millis(100);
 const CHORES: Duration = Duration::from_secs(1);
 /// Cgroups that are remembered to have been told to the probe.
 const PLACED: usize = 8_192;
-/// Records that may wait for what is said of their containers; more go without it.
-const HELD: usize = 1_024;
 /// Records of one turn, so that chores are done under load as well.
 const TURN: usize = 4096;
 
@@ -62,8 +61,8 @@ pub struct Reader<S> {
     metadata: Metadata,
     /// Cgroups that the probe has been told of.
     placed: HashSet<u64>,
-    /// Records that a rule matches, of containers of which something is still to be written.
-    held: Vec<Box<[u8]>>,
+    /// Records of containers of which something is still to be written.
+    held: Held,
     sink: S,
     recorder: Option<Recorder>,
     lost: [u64; 4],
@@ -100,7 +99,7 @@ impl<S: Sink> Reader<S> {
             procfs: Procfs::new(setup.environment),
             metadata: Metadata::new(setup),
             placed: HashSet::new(),
-            held: Vec::new(),
+            held: Held::default(),
             sink,
             recorder: None,
             lost: [0; 4],
@@ -225,19 +224,16 @@ impl<S: Sink> Reader<S> {
             let Reader {
                 judge, renderer, sink, ..
             } = self;
-            let wait = self.metadata.is_pending(cgroup) && self.held.len() < HELD;
-            let mut hold = false;
-            judge.judge(&rules, record, |rule, time, run| {
-                hold = wait;
-                if !hold {
+            // Whether or not a rule matches: one that asks for a namespace or an image cannot do so yet.
+            if self.metadata.is_pending(cgroup) && self.held.has_room() {
+                self.held.keep(&record, &judge.processes);
+            } else {
+                judge.judge(&rules, record, |rule, time, run| {
                     let uuid = identity(record.bytes(), &rule.name);
                     sink.alert(renderer.alert(rule, time, uuid, run));
-                }
-            });
-            match hold {
-                true => self.held.push(record.bytes().into()),
-                false => judge.settle(&record),
+                });
             }
+            judge.settle(&record);
         }
         for (cgroup, container) in places {
             self.place(cgroup, container);
@@ -294,12 +290,12 @@ impl<S: Sink> Reader<S> {
     /// Judges what waited for its container; of all containers at the end.
     fn release(&mut self, all: bool) {
         let rules = self.rules.load();
-        for bytes in std::mem::take(&mut self.held) {
-            let Ok(record) = Record::parse(&bytes) else { continue };
-            if !all && self.metadata.is_pending(record.head.cgroup) {
-                self.held.push(bytes);
+        let ready = self.held.release(|cgroup| !all && self.metadata.is_pending(cgroup));
+        for kept in ready {
+            let Ok(record) = Record::parse(&kept.bytes) else {
                 continue;
-            }
+            };
+            self.judge.processes.recall(kept.cast);
             let Reader {
                 judge, renderer, sink, ..
             } = self;
@@ -307,8 +303,8 @@ impl<S: Sink> Reader<S> {
                 let uuid = identity(record.bytes(), &rule.name);
                 sink.alert(renderer.alert(rule, time, uuid, run).late());
             });
-            judge.settle(&record);
         }
+        self.judge.processes.recall(Vec::new());
     }
 
     fn chores(&mut self) {
