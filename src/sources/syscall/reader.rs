@@ -43,6 +43,8 @@ pub trait Sink: Send {
     fn events(&mut self, good: u64, bad: u64);
     /// Records found no room in the ring since the last call, by kind.
     fn lost(&mut self, lost: [u64; 4]);
+    /// Questions to the container runtime failed.
+    fn unanswered(&mut self, _questions: u64) {}
     /// How the process table does.
     fn counts(&mut self, counts: Counts);
 }
@@ -203,7 +205,10 @@ impl<S: Sink> Reader<S> {
             let facts = match applied {
                 Applied::Unknown(key) => self.procfs.one(key.pid).map(Fact::Process).into_iter().collect(),
                 Applied::NewContainer { cgroup } => self.metadata.ask(&self.judge.processes, cgroup, record.head.pid),
-                Applied::Nothing | Applied::ExecRoot(_) => Vec::new(),
+                Applied::Nothing | Applied::ExecRoot(_) => {
+                    self.metadata
+                        .again(&self.judge.processes, record.head.cgroup, record.head.pid)
+                }
             };
             for fact in &facts {
                 self.judge.tell(fact);
@@ -324,6 +329,7 @@ impl<S: Sink> Reader<S> {
             }
             Err(error) => tracing::warn!(%error, "losses of the probe are not known"),
         }
+        self.sink.unanswered(self.metadata.unanswered());
         self.sink.counts(self.judge.processes.counts());
         // Adjusting the clock moves the time of boot; what was said about the past stays.
         let boot = boot_time();
