@@ -292,6 +292,10 @@ pub struct SyscallConfig {
     /// Time to wait for what the runtime says of a container before an alert goes without it.
     #[serde(with = "duration")]
     pub wait: Duration,
+    /// State directories of containerd that are not at a usual place.
+    pub containerd_state: Vec<PathBuf>,
+    /// The runtime's CRI socket, as saker sees it, to ask for containers.
+    pub cri: Option<PathBuf>,
     /// Give up the capabilities that are not needed any more once the probe is loaded.
     pub drop_capabilities: bool,
 }
@@ -306,6 +310,8 @@ impl Default for SyscallConfig {
             containers: 4_096,
             root: PathBuf::from("/"),
             wait: Duration::from_millis(500),
+            containerd_state: Vec::new(),
+            cri: None,
             drop_capabilities: true,
         }
     }

@@ -133,6 +133,9 @@ pub(super) const SYSCALL: &[Key] = &[
     key("containers", count(1 << 20)),
     key("root", Kind::Input),
     key("wait", Kind::Duration),
+    // The runtime may make both later than saker starts.
+    key("containerd_state", Kind::List(&Kind::Text)),
+    key("cri", Kind::Text),
     key("drop_capabilities", Kind::Bool),
 ];
 

@@ -166,6 +166,8 @@ pub struct Processes {
     repaired: u64,
     /// Who was asked for last.
     asked: Option<Key>,
+    /// Processes as they were once, while a record of that time is looked at again.
+    past: Vec<Process>,
 }
 
 impl Processes {
@@ -176,6 +178,7 @@ impl Processes {
             unknown: 0,
             repaired: 0,
             asked: None,
+            past: Vec::new(),
         }
     }
 
@@ -186,12 +189,32 @@ impl Processes {
     }
 
     pub fn get(&self, key: Key) -> Option<&Process> {
-        self.table.get(key).map(|entry| &entry.process)
+        let past = self.past.iter().find(|process| process.key.is(key));
+        past.or_else(|| self.table.get(key).map(|entry| &entry.process))
     }
 
     /// The living process of an id: for leaders of sessions and groups.
     pub fn by_pid(&self, pid: u32) -> Option<&Process> {
-        self.table.by_pid(pid).map(|entry| &entry.process)
+        let past = self
+            .past
+            .iter()
+            .find(|process| process.key.pid == pid && process.exited.is_none());
+        past.or_else(|| self.table.by_pid(pid).map(|entry| &entry.process))
+    }
+
+    /// Everyone that a record shows as they are now: who made it, ancestors, leaders of session and group.
+    pub fn cast(&self, record: &Record<'_>) -> Vec<Process> {
+        let Some(actor) = self.actor(record) else {
+            return Vec::new();
+        };
+        let leaders = [actor.info.sid, actor.info.pgid].map(|pid| self.by_pid(pid));
+        let all = [actor].into_iter().chain(self.ancestors(actor));
+        all.chain(leaders.into_iter().flatten()).cloned().collect()
+    }
+
+    /// Shows these processes as they were, in the place of what has become of them, until others are recalled or none.
+    pub fn recall(&mut self, past: Vec<Process>) {
+        self.past = past;
     }
 
     /// All living processes, in no order.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use serde_json::Value;
 
 use crate::actor;
@@ -23,13 +25,18 @@ fn saker(directory: &Path) -> Command {
 }
 
 /// `saker serve`, from the moment when it says that the probe is attached.
-struct Server {
+pub struct Server {
     child: Child,
     out: BufReader<ChildStdout>,
 }
 
 impl Server {
     fn start(directory: &Path) -> Server {
+        Server::start_with(directory, &[])
+    }
+
+    /// The same with further arguments.
+    pub fn start_with(directory: &Path, more: &[&str]) -> Server {
         let log = std::fs::File::create(directory.join("log")).unwrap();
         let mut child = saker(directory)
             .args([
@@ -41,6 +48,7 @@ impl Server {
                 "--no-default-rules",
             ])
             .args(["--status-listen", "127.0.0.1:0", "-r", "rules.yaml"])
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -60,12 +68,22 @@ impl Server {
 
     /// The next alert of a process.
     fn alert_of(&mut self, pid: u32) -> Value {
+        self.alert(|alert| alert["output_fields"]["proc.pid"] == pid)
+    }
+
+    /// The next alert like this.
+    pub fn alert(&mut self, like: impl Fn(&Value) -> bool) -> Value {
         let mut line = String::new();
         loop {
             line.clear();
-            assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "no alert of {pid}");
+            if self.out.buffer().is_empty() {
+                let mut fds = [PollFd::new(self.out.get_ref().as_fd(), PollFlags::POLLIN)];
+                let ready = poll(&mut fds, PATIENCE.as_millis() as u16);
+                assert_eq!(ready, Ok(1), "waited in vain for an alert");
+            }
+            assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "the server has ended");
             let alert: Value = serde_json::from_str(&line).unwrap();
-            if alert["output_fields"]["proc.pid"] == pid {
+            if like(&alert) {
                 return alert;
             }
         }

@@ -14,7 +14,7 @@ use crate::harness::{Live, field, rule, turn};
 const UID: &str = "7c1f0d3e-0a1b-4c2d-8e3f-5a6b7c8d9e0f";
 
 /// Whether these programs are there.
-fn have(programs: &[&str]) -> bool {
+pub fn have(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs
         .iter()
         .filter(|program| Command::new(program).arg("--version").output().is_err())
@@ -25,7 +25,7 @@ fn have(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
-fn run(program: &str, arguments: &[&str]) {
+pub fn run(program: &str, arguments: &[&str]) {
     // Pipes would stay open in the container's process; files do not keep anybody waiting.
     let errors = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(program);
@@ -223,12 +223,12 @@ fn a_container_that_ran_before_is_known() {
 
 /// What a process that has executed something says of the exec into its container.
 #[derive(Debug, PartialEq)]
-struct Stems {
-    command: String,
-    root: Option<(u32, u32)>,
+pub struct Stems {
+    pub command: String,
+    pub root: Option<(u32, u32)>,
 }
 
-fn stems(process: &Process) -> Stems {
+pub fn stems(process: &Process) -> Stems {
     let arguments: Vec<_> = process.image.arguments().map(String::from_utf8_lossy).collect();
     let root = process.exec_root.as_ref().map(|root| (root.key.pid, root.tty));
     Stems {

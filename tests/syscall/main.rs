@@ -6,7 +6,9 @@
 mod actor;
 mod binary;
 mod calls;
+mod containerd;
 mod containers;
 mod harness;
+mod late;
 mod losses;
 mod processes;

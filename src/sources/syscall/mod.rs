@@ -1,6 +1,8 @@
 //! The syscall source: the probe, and what user space makes of its records.
 
 pub mod containers;
+pub mod cri;
+pub mod held;
 pub mod judge;
 pub mod metadata;
 pub mod permissions;

@@ -11,6 +11,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
+use super::held::Held;
 use super::judge::Judge;
 use super::metadata::Metadata;
 use super::plan::Plan;
@@ -31,8 +32,6 @@ const TICK: Duration = Duration::from_millis(100);
 const CHORES: Duration = Duration::from_secs(1);
 /// Cgroups that are remembered to have been told to the probe.
 const PLACED: usize = 8_192;
-/// Records that may wait for what is said of their containers; more go without it.
-const HELD: usize = 1_024;
 /// Records of one turn, so that chores are done under load as well.
 const TURN: usize = 4096;
 
@@ -44,6 +43,8 @@ pub trait Sink: Send {
     fn events(&mut self, good: u64, bad: u64);
     /// Records found no room in the ring since the last call, by kind.
     fn lost(&mut self, lost: [u64; 4]);
+    /// Questions to the container runtime failed.
+    fn unanswered(&mut self, _questions: u64) {}
     /// How the process table does.
     fn counts(&mut self, counts: Counts);
 }
@@ -62,8 +63,8 @@ pub struct Reader<S> {
     metadata: Metadata,
     /// Cgroups that the probe has been told of.
     placed: HashSet<u64>,
-    /// Records that a rule matches, of containers of which something is still to be written.
-    held: Vec<Box<[u8]>>,
+    /// Records of containers of which something is still to be written.
+    held: Held,
     sink: S,
     recorder: Option<Recorder>,
     lost: [u64; 4],
@@ -100,7 +101,7 @@ impl<S: Sink> Reader<S> {
             procfs: Procfs::new(setup.environment),
             metadata: Metadata::new(setup),
             placed: HashSet::new(),
-            held: Vec::new(),
+            held: Held::default(),
             sink,
             recorder: None,
             lost: [0; 4],
@@ -204,7 +205,10 @@ impl<S: Sink> Reader<S> {
             let facts = match applied {
                 Applied::Unknown(key) => self.procfs.one(key.pid).map(Fact::Process).into_iter().collect(),
                 Applied::NewContainer { cgroup } => self.metadata.ask(&self.judge.processes, cgroup, record.head.pid),
-                Applied::Nothing | Applied::ExecRoot(_) => Vec::new(),
+                Applied::Nothing | Applied::ExecRoot(_) => {
+                    self.metadata
+                        .again(&self.judge.processes, record.head.cgroup, record.head.pid)
+                }
             };
             for fact in &facts {
                 self.judge.tell(fact);
@@ -225,19 +229,16 @@ impl<S: Sink> Reader<S> {
             let Reader {
                 judge, renderer, sink, ..
             } = self;
-            let wait = self.metadata.is_pending(cgroup) && self.held.len() < HELD;
-            let mut hold = false;
-            judge.judge(&rules, record, |rule, time, run| {
-                hold = wait;
-                if !hold {
+            // Whether or not a rule matches: one that asks for a namespace or an image cannot do so yet.
+            if self.metadata.is_pending(cgroup) && self.held.has_room() {
+                self.held.keep(&record, &judge.processes);
+            } else {
+                judge.judge(&rules, record, |rule, time, run| {
                     let uuid = identity(record.bytes(), &rule.name);
                     sink.alert(renderer.alert(rule, time, uuid, run));
-                }
-            });
-            match hold {
-                true => self.held.push(record.bytes().into()),
-                false => judge.settle(&record),
+                });
             }
+            judge.settle(&record);
         }
         for (cgroup, container) in places {
             self.place(cgroup, container);
@@ -294,12 +295,12 @@ impl<S: Sink> Reader<S> {
     /// Judges what waited for its container; of all containers at the end.
     fn release(&mut self, all: bool) {
         let rules = self.rules.load();
-        for bytes in std::mem::take(&mut self.held) {
-            let Ok(record) = Record::parse(&bytes) else { continue };
-            if !all && self.metadata.is_pending(record.head.cgroup) {
-                self.held.push(bytes);
+        let ready = self.held.release(|cgroup| !all && self.metadata.is_pending(cgroup));
+        for kept in ready {
+            let Ok(record) = Record::parse(&kept.bytes) else {
                 continue;
-            }
+            };
+            self.judge.processes.recall(kept.cast);
             let Reader {
                 judge, renderer, sink, ..
             } = self;
@@ -307,8 +308,8 @@ impl<S: Sink> Reader<S> {
                 let uuid = identity(record.bytes(), &rule.name);
                 sink.alert(renderer.alert(rule, time, uuid, run).late());
             });
-            judge.settle(&record);
         }
+        self.judge.processes.recall(Vec::new());
     }
 
     fn chores(&mut self) {
@@ -328,6 +329,7 @@ impl<S: Sink> Reader<S> {
             }
             Err(error) => tracing::warn!(%error, "losses of the probe are not known"),
         }
+        self.sink.unanswered(self.metadata.unanswered());
         self.sink.counts(self.judge.processes.counts());
         // Adjusting the clock moves the time of boot; what was said about the past stays.
         let boot = boot_time();

@@ -87,6 +87,13 @@ impl Sink for Delivery {
         }
     }
 
+    fn unanswered(&mut self, questions: u64) {
+        // The thread that asks has logged why.
+        if questions > 0 {
+            self.metrics.dropped("cri", "unanswered", questions);
+        }
+    }
+
     fn counts(&mut self, counts: Counts) {
         self.metrics.processes.set(counts.processes as i64);
         let evicted = counts.evicted.saturating_sub(self.seen.evicted);

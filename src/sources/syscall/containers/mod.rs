@@ -1,10 +1,12 @@
 //! What is known of a container, found by its id among the files that runtimes leave on the node.
 //!
-//! Reading blocks, for a fraction of a millisecond as a rule; callers ask again while the answer is not complete. Nothing is asked over a socket; the files are there before the entry point runs.
+//! Reading blocks, for a fraction of a millisecond as a rule; callers ask again while the answer is not complete. Nothing
+//! is asked over a socket here; what a runtime has answered over its own is brought along.
 
 use std::path::{Path, PathBuf};
 
 mod annotations;
+pub mod cri;
 mod docker;
 mod draft;
 pub mod files;
@@ -43,27 +45,52 @@ pub enum Found {
 /// Finds containers on one node.
 pub struct Lookup {
     root: PathBuf,
+    containerd: Vec<PathBuf>,
 }
 
 impl Lookup {
     /// `root` is where the root of the node is: `/`, or the directory it is mounted on in a pod.
     pub fn new(root: &Path) -> Lookup {
-        Lookup { root: root.into() }
+        Lookup {
+            root: root.into(),
+            containerd: Vec::new(),
+        }
+    }
+
+    /// Looks into these state directories of containerd as well, before the usual ones.
+    #[must_use]
+    pub fn containerd(mut self, states: &[PathBuf]) -> Lookup {
+        self.containerd = states.into();
+        self
     }
 
     /// Everything that files tell of the container `id`. `pid` is a process in it, `cgroup` the path of its control
     /// group; both help where the runtime's files leave something open.
     pub fn find(&self, id: &str, pid: Option<u32>, cgroup: &str) -> Found {
+        self.find_with(id, pid, cgroup, None)
+    }
+
+    /// Likewise, together with what the runtime has answered.
+    pub fn find_with(&self, id: &str, pid: Option<u32>, cgroup: &str, answer: Option<&cri::Answer>) -> Found {
         if !is_id(id) {
             return Found::Unknown;
         }
         let Ok(node) = Root::node(&self.root) else {
             return Found::NotYet;
         };
-        let search = Search { node, id, pid };
+        let search = Search {
+            node,
+            containerd: &self.containerd,
+            id,
+            pid,
+        };
         let mut draft = Draft::default();
         draft.container.id = id.into();
-        let told = search.run(&mut draft);
+        let mut told = search.run(&mut draft);
+        if let Some(answer) = answer {
+            cri::fill(answer, &mut draft);
+            told = Some(true);
+        }
         let uid = pods::uid(cgroup);
         if let Some(uid) = &uid {
             pods::fill(&search.node, id, uid, &mut draft);
@@ -143,4 +170,12 @@ pub fn parse(bytes: &[u8]) -> Vec<Container> {
     });
     with("cni", &|draft| draft.container.ip = pods::from_result(bytes));
     made
+}
+
+/// What is made of a runtime's answer alone. For the fuzzer.
+#[doc(hidden)]
+pub fn answered(answer: &cri::Answer) -> Container {
+    let mut draft = Draft::default();
+    cri::fill(answer, &mut draft);
+    draft.container
 }

@@ -28,6 +28,8 @@ const SHIM_STATES: [&str; 2] = ["run/containerd/runc", "run/docker/runtime-runc"
 
 pub struct Search<'a> {
     pub node: Root,
+    /// State directories of containerd beside those that are always looked into.
+    pub containerd: &'a [PathBuf],
     pub id: &'a str,
     pub pid: Option<u32>,
 }
@@ -54,7 +56,12 @@ impl Search<'_> {
     }
 
     fn containerd(&self, draft: &mut Draft) -> Option<bool> {
-        for base in CONTAINERD.map(Path::new) {
+        for base in self
+            .containerd
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(CONTAINERD.map(Path::new))
+        {
             for tasks in TASKS.map(|tasks| base.join(tasks)) {
                 let mut namespaces = self.node.list(&tasks);
                 namespaces.sort_by_key(|name| name != "k8s.io");
@@ -65,7 +72,9 @@ impl Search<'_> {
                     };
                     let moby = namespace == "moby";
                     draft.container.runtime = if moby { "docker" } else { "containerd" }.into();
-                    self.started(SHIM_STATES.map(|base| Path::new(base).join(namespace)), draft);
+                    let own = base.join("runc").join(namespace);
+                    let shims = SHIM_STATES.map(|base| Path::new(base).join(namespace));
+                    self.started(&[&[own], &shims[..]].concat(), draft);
                     self.take(&bundle, &directory, draft);
                     return Some(!moby || self.docker(draft).unwrap_or(false));
                 }
@@ -125,7 +134,7 @@ impl Search<'_> {
         theirs.map(|theirs| theirs == host)
     }
 
-    fn started(&self, directories: [PathBuf; 2], draft: &mut Draft) {
+    fn started(&self, directories: &[PathBuf], draft: &mut Draft) {
         let states = directories
             .iter()
             .flat_map(|directory| ["state.json", "status"].map(|file| self.read(&directory.join(self.id).join(file))));
@@ -159,7 +168,7 @@ impl Search<'_> {
             .find_map(|directory| self.bundle(&directory).map(|bundle| (directory, bundle)))?;
         draft.container.runtime = annotations::manager(&bundle.annotations).into();
         self.take(&bundle, &directory, draft);
-        self.started(STATES.map(|(_, directory, _)| directory.into()), draft);
+        self.started(&STATES.map(|(_, directory, _)| directory.into()), draft);
         // Containers with --rm stand in the volatile file, which older releases do not have.
         let listed = STORAGE.iter().any(|base| {
             ["containers.json", "volatile-containers.json"].iter().any(|file| {

@@ -362,3 +362,91 @@ fn ids_do_not_lead_elsewhere() {
     node.write(&task(ID), r#"{"ociVersion":"#);
     assert_eq!(node.find(ID, ""), Found::NotYet);
 }
+
+#[test]
+fn answers_of_the_cri_add_to_files() {
+    use crate::sources::syscall::containers::cri::*;
+
+    let label = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let status = ContainerStatus {
+        metadata: Some(ContainerMetadata { name: "web".into() }),
+        image: Some(ImageSpec {
+            image: "registry.example/shop/web:3".into(),
+        }),
+        image_ref: format!("registry.example/shop/web@sha256:{IMAGE}"),
+        labels: [label("io.kubernetes.pod.name", "web-0"), label("team", "a")].into(),
+    };
+    let sandbox = PodSandboxStatus {
+        id: "f".repeat(64),
+        metadata: Some(PodMetadata {
+            name: "web-0".into(),
+            uid: UID.into(),
+            namespace: "shop".into(),
+        }),
+        network: Some(Network { ip: "10.1.2.3".into() }),
+        labels: [label("app", "front"), label("io.kubernetes.pod.uid", UID)].into(),
+    };
+    let answer = Answer {
+        runtime: "containerd".into(),
+        container: Some(status),
+        sandbox: Some(sandbox.clone()),
+    };
+    let node = Node::new();
+    let lookup = Lookup::new(node.path());
+    let cgroup = format!("/kubepods/besteffort/pod{UID}/{ID}");
+    let (container, complete, cut) = known(lookup.find_with(ID, None, &cgroup, Some(&answer)));
+    assert_eq!((complete, cut), (true, 0));
+    assert_eq!(
+        (&*container.runtime, container.name.as_deref()),
+        ("containerd", Some("web"))
+    );
+    assert_eq!(container.image, boxed("registry.example/shop/web:3"));
+    assert_eq!(container.image_digest, boxed(&format!("sha256:{IMAGE}")));
+    assert!(container.labels.contains(&("team".into(), "a".into())));
+    let pod = container.pod.unwrap();
+    assert_eq!((&*pod.namespace, &*pod.name, &*pod.uid), ("shop", "web-0", UID));
+    assert_eq!(
+        (pod.labels, pod.ip),
+        (vec![("app".into(), "front".into())], boxed("10.1.2.3"))
+    );
+
+    // The sandbox has neither a name nor an image to wait for.
+    let alone = Answer {
+        container: None,
+        ..answer.clone()
+    };
+    let (container, complete, _) = known(lookup.find_with(&"f".repeat(64), None, &cgroup, Some(&alone)));
+    assert_eq!((complete, container.name), (true, None));
+
+    // What files have said stays.
+    let bundle = serde_json::json!({"ociVersion": "1.0.2", "annotations": {
+        "io.kubernetes.cri.container-name": "other",
+        "io.kubernetes.cri.sandbox-name": "other-0",
+    }});
+    let place = format!("run/containerd/io.containerd.runtime.v2.task/k8s.io/{ID}/config.json");
+    node.write(&place, &bundle.to_string());
+    let (container, _, _) = known(lookup.find_with(ID, None, &cgroup, Some(&answer)));
+    assert_eq!(container.name, boxed("other"));
+    let pod = container.pod.unwrap();
+    assert_eq!((&*pod.name, &*pod.namespace, pod.labels.len()), ("other-0", "shop", 1));
+
+    // Whatever a runtime says is bounded.
+    let long = "x".repeat(1 << 16);
+    let mut labels: std::collections::BTreeMap<_, _> = (0..1000).map(|i| label(&format!("{i}{long}"), &long)).collect();
+    labels.insert("io.kubernetes.pod.namespace".into(), long.clone());
+    let huge = Answer {
+        runtime: long.clone(),
+        container: Some(ContainerStatus {
+            metadata: Some(ContainerMetadata { name: long.clone() }),
+            labels: labels.clone(),
+            ..ContainerStatus::default()
+        }),
+        sandbox: Some(PodSandboxStatus { labels, ..sandbox }),
+    };
+    let other = "e".repeat(64);
+    let (container, _, cut) = known(lookup.find_with(&other, None, "", Some(&huge)));
+    assert!(cut > 0);
+    assert_eq!((container.name.unwrap().len(), container.labels.len()), (1024, 64));
+    let pod = container.pod.unwrap();
+    assert_eq!((pod.namespace.len(), pod.labels.len()), (1024, 64));
+}
