@@ -19,6 +19,7 @@ use crate::fields::{Catalog, Extractor};
 
 mod absent;
 mod hooks;
+mod long_names;
 
 use hooks::Hooks;
 
@@ -42,6 +43,7 @@ impl Linted<'_> {
     /// Everything that one rule shows by itself.
     pub fn check(&self, collector: &Collector, catalog: &Catalog, found: &mut Vec<Diagnostic>) {
         self.likely_lists(collector, found);
+        self.long_names(found);
         found.extend(appends(&self.rule.condition, &self.rule.appended));
         let whole = self.rule.condition.whole();
         let hooks = Hooks::of(self.rule, self.expr, &collector.sources);
