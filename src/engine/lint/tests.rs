@@ -156,6 +156,16 @@ fn names_of_processes_hold_underscores() {
     );
 }
 
+/// Two ancestors may have two names.
+#[test]
+fn several_values_are_no_contradiction() {
+    let rule = |field: &str| {
+        rules(&[&format!("evt.type = execve and {field} = a and {field} = b")]).replace("k8s_audit", "syscall")
+    };
+    assert_eq!(lint(&rule("proc.aname")), "");
+    assert!(lint(&rule("proc.pname")).contains("SAKER_NEVER_MATCHES"));
+}
+
 /// 15 bytes are what a process's name can be; whatever needs more of it never holds.
 #[test]
 fn names_of_processes_are_short() {
