@@ -59,8 +59,10 @@ impl Index {
         for (at, (_, slot)) in places.iter().enumerate() {
             let is_here = |id: SlotId| place_of.get(&id) == Some(&at);
             let several = is_several(&slots[*slot as usize]);
-            let required: Vec<Option<Required>> =
-                rules.iter().map(|r| require(nodes, r.node, &is_here, several)).collect();
+            let required: Vec<Option<Required>> = rules
+                .iter()
+                .map(|r| require(nodes, r.node, &is_here, several))
+                .collect();
             let constrained = required.iter().flatten().count();
             if constrained > 0 {
                 dimensions.push((constrained, Dimension::new(*slot, &required, words)));

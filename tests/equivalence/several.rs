@@ -41,7 +41,11 @@ fn conditions() -> Vec<(String, Holds)> {
         let text = format!("{}proc.aname {text}", if negated { "not " } else { "" });
         (text, move |values: &[&str]| values.iter().any(|v| holds(v)) != negated)
     };
-    let singles = || CHECKS.iter().flat_map(|check| [single(check, false), single(check, true)]);
+    let singles = || {
+        CHECKS
+            .iter()
+            .flat_map(|check| [single(check, false), single(check, true)])
+    };
     let mut all: Vec<(String, Holds)> = Vec::new();
     for (text, holds) in singles() {
         all.push((text, Box::new(holds)));
@@ -90,7 +94,9 @@ fn lineage(names: &[&str]) -> Processes {
 fn fields_of_several_values() {
     let conditions = conditions();
     let rule = |(i, (condition, _)): (usize, &(String, Holds))| {
-        format!("- {{rule: r{i}, desc: d, output: o, priority: INFO, condition: \"evt.type = setsid and {condition}\"}}\n")
+        format!(
+            "- {{rule: r{i}, desc: d, output: o, priority: INFO, condition: \"evt.type = setsid and {condition}\"}}\n"
+        )
     };
     let text: String = conditions.iter().enumerate().map(rule).collect();
     let rules = super::compile(&text, saker::config::Matching::All);
@@ -116,12 +122,19 @@ fn fields_of_several_values() {
         let record = Record::parse(&bytes).expect("a record");
         let mut view = SyscallView::new(record, &processes, &host, Run::default());
         let mut got = Vec::new();
-        Evaluator::default().evaluate(&rules, Source::Syscall, &mut view, |rule, _| got.push(rule.name.to_string()));
+        Evaluator::default().evaluate(&rules, Source::Syscall, &mut view, |rule, _| {
+            got.push(rule.name.to_string())
+        });
         let wrong: Vec<&str> = (0..)
             .zip(&conditions)
             .filter(|(i, (_, holds))| holds(names) != got.contains(&format!("r{i}")))
             .map(|(_, (condition, _))| condition.as_str())
             .collect();
-        assert!(wrong.is_empty(), "{names:?}: {} wrong\n{}", wrong.len(), wrong.join("\n"));
+        assert!(
+            wrong.is_empty(),
+            "{names:?}: {} wrong\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
     }
 }

@@ -35,15 +35,16 @@ impl Linted<'_> {
                 seen.push(at.start);
                 let shown = shortened(&literal.text);
                 let never = verb(check.operator);
-                let message =
-                    format!("`{field}` never {never} `{shown}`: the kernel keeps {MAX_NAME} bytes of a name");
+                let message = format!("`{field}` never {never} `{shown}`: the kernel keeps {MAX_NAME} bytes of a name");
                 let kept = String::from_utf8_lossy(&bytes[..MAX_NAME]);
                 let kept = kept.trim_end_matches(char::REPLACEMENT_CHARACTER);
                 let help = match check.operator {
                     Operator::Endswith | Operator::Contains | Operator::Icontains => {
                         "compare the program's path instead, e.g. `proc.exepath endswith …`".to_owned()
                     }
-                    _ => format!("compare with `{kept}`, or compare the program's path, e.g. `proc.exepath endswith …`"),
+                    _ => {
+                        format!("compare with `{kept}`, or compare the program's path, e.g. `proc.exepath endswith …`")
+                    }
                 };
                 found.push(Diagnostic::new(Code::LongName, message, at).with_help(Some(help)));
             }

@@ -107,7 +107,9 @@ fn field(&(name, kind, shape, doc, answer): &Row, number: u32) -> Field {
 
 /// True for a field of which several values are compared at once, and any of them will do.
 pub fn is_several(number: u32) -> bool {
-    let row = CLASSES.iter().find_map(|(first, rows)| rows.get(number.checked_sub(*first)? as usize));
+    let row = CLASSES
+        .iter()
+        .find_map(|(first, rows)| rows.get(number.checked_sub(*first)? as usize));
     row.is_some_and(|(_, _, shape, _, _)| matches!(shape, Shape::Ancestor | Shape::Filter | Shape::FilterKey))
 }
 

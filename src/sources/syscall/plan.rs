@@ -49,7 +49,9 @@ impl Plan {
     pub fn of(program: &Program, rules: &[Rule]) -> Plan {
         let fields = Fields::new();
         let mut plan = Plan {
-            environment: rules.iter().any(|rule| program.reads(rule, &|field| fields.is_environment(field))),
+            environment: rules
+                .iter()
+                .any(|rule| program.reads(rule, &|field| fields.is_environment(field))),
             ..Plan::default()
         };
         for call in CALLS {
