@@ -103,6 +103,7 @@ struct signal_struct { atomic_t live; struct pid *pids[4]; struct tty_struct *tt
 enum { PIDTYPE_PID, PIDTYPE_TGID, PIDTYPE_PGID, PIDTYPE_SID };
 struct task_struct {
 	int pid, tgid;
+	int exit_code;
 	__u64 start_boottime;
 	struct task_struct *real_parent, *group_leader;
 	struct mm_struct *mm;

@@ -650,9 +650,11 @@ INLINE void on_open(struct call *call, const struct want *want)
 		APPEND(record, PART_OBJECT, &about, sizeof(about), sizeof(about), bpf_probe_read_kernel);
 	}
 	if (want->open == 9) {
-		struct { __u64 flags, mode; } how = {};
+		struct { __u64 flags, mode, resolve; } how = {};
 
 		bpf_probe_read_user(&how, sizeof(how), (void *)call->regs->dx);
+		/* In the place of the structure's address. */
+		record->head.arg[2] = how.resolve;
 		record->head.arg[4] = how.flags;
 		record->head.arg[5] = how.mode;
 	}
@@ -1108,7 +1110,7 @@ int process_exit(__u64 *context)
 	struct task_struct *task = (struct task_struct *)context[0];
 	struct signal_struct *signal = task->signal;
 	struct record *record;
-	int live = 1;
+	int live = 1, code = 0;
 	__u32 zero = 0;
 
 	/* do_exit() has counted this thread off already: the process ends with its last one. */
@@ -1118,6 +1120,12 @@ int process_exit(__u64 *context)
 	if (!record)
 		return 0;
 	fill_header(&record->head, task, WIRE_EXIT);
+	/* As wait(2) gives it: exit code, or signal and whether there is a core. */
+	READ(code, task->exit_code);
+	record->head.arg[0] = code;
+	record->head.arg[1] = code >> 8 & 0xff;
+	record->head.arg[2] = code & 0x7f;
+	record->head.arg[3] = code >> 7 & 1;
 	send(record);
 	return 0;
 }

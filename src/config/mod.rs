@@ -282,7 +282,7 @@ pub struct SyscallConfig {
     pub ring: u64,
     /// Bytes of what is read or written that rules see.
     pub snaplen: u32,
-    /// Keep the environment of the host's processes as well, not only of containers'.
+    /// Keep the environment of the host's processes also where no loaded rule reads it.
     pub environment: bool,
     /// Processes and containers that are remembered.
     pub processes: usize,

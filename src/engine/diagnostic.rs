@@ -61,6 +61,7 @@ codes! {
     AlwaysMatches = Warning "SAKER_ALWAYS_MATCHES", "Condition holds for every event";
     Shadowed = Warning "SAKER_SHADOWED", "An earlier rule matches every event that this rule matches";
     OutputFieldAbsent = Warning "SAKER_OUTPUT_FIELD_ABSENT", "The condition rules out that a field of the output has a value";
+    LongName = Warning "SAKER_LONG_NAME", "A process name is longer than the kernel keeps it";
     Costly = Warning "SAKER_COSTLY", "Condition is costly and looked at for every event";
 }
 

@@ -12,7 +12,7 @@ use super::compile::conjunct_nodes;
 use super::eval::Run;
 use super::operator::{Test, TextSet, TextTest};
 use super::program::{Node, NodeId, Rule, Slot, SlotId};
-use crate::fields::{Extractor, Value, View};
+use crate::fields::{Extractor, Value, View, syscall};
 
 /// Dimensions beyond this many cost more than they save.
 const MAX_DIMENSIONS: usize = 6;
@@ -58,7 +58,11 @@ impl Index {
         let mut dimensions = Vec::new();
         for (at, (_, slot)) in places.iter().enumerate() {
             let is_here = |id: SlotId| place_of.get(&id) == Some(&at);
-            let required: Vec<Option<Required>> = rules.iter().map(|r| require(nodes, r.node, &is_here)).collect();
+            let several = is_several(&slots[*slot as usize]);
+            let required: Vec<Option<Required>> = rules
+                .iter()
+                .map(|r| require(nodes, r.node, &is_here, several))
+                .collect();
             let constrained = required.iter().flatten().count();
             if constrained > 0 {
                 dimensions.push((constrained, Dimension::new(*slot, &required, words)));
@@ -128,7 +132,9 @@ impl Index {
         let place_of = |slot: SlotId| slots.get(slot as usize).and_then(place);
         let here = |dimension: &Dimension| {
             let wanted = place_of(dimension.slot)?;
-            let required = require(nodes, rule, &|slot: SlotId| place_of(slot).is_some_and(|p| p == wanted))?;
+            let here = |slot: SlotId| place_of(slot).is_some_and(|p| p == wanted);
+            let several = slots.get(dimension.slot as usize).is_some_and(is_several);
+            let required = require(nodes, rule, &here, several)?;
             let text = |value: Box<[u8]>| String::from_utf8_lossy(&value).into_owned();
             Some((dimension.slot, required.into_iter().map(|v| v.map(text)).collect()))
         };
@@ -229,11 +235,22 @@ fn place(slot: &Slot) -> Option<Place<'_>> {
 pub(super) fn restricts(slots: &[Slot], nodes: &[Node], node: NodeId) -> bool {
     (0..)
         .zip(slots)
-        .any(|(id, slot)| place(slot).is_some() && require(nodes, node, &|s| s == id).is_some())
+        .any(|(id, slot)| place(slot).is_some() && require(nodes, node, &|s| s == id, is_several(slot)).is_some())
 }
 
-/// The values that `node` requires where `is_here` says; `None` when any value will do.
-pub(super) fn require(nodes: &[Node], node: NodeId, is_here: &impl Fn(SlotId) -> bool) -> Option<Required> {
+/// True for a field of which several values are compared at once, and any of them will do: the names of all ancestors.
+pub(super) fn is_several(slot: &Slot) -> bool {
+    matches!(slot, Slot::Field(Extractor::External(number, _)) if syscall::is_several(*number))
+}
+
+/// The values that `node` requires where `is_here` says; `None` when any value will do. A field of `several` values can
+/// be two things at once, so that of what is required together one part is as much as can be told.
+pub(super) fn require(
+    nodes: &[Node],
+    node: NodeId,
+    is_here: &impl Fn(SlotId) -> bool,
+    several: bool,
+) -> Option<Required> {
     match &nodes[node as usize] {
         Node::Test { slot, test } if is_here(*slot) => match test {
             Test::Text(TextTest::Eq(value)) => Some(Required::from([Some(value.clone())])),
@@ -256,10 +273,14 @@ pub(super) fn require(nodes: &[Node], node: NodeId, is_here: &impl Fn(SlotId) ->
         },
         Node::And(children) => children
             .iter()
-            .filter_map(|c| require(nodes, *c, is_here))
-            .reduce(|a, b| &a & &b),
+            .filter_map(|c| require(nodes, *c, is_here, several))
+            .reduce(|a, b| match several {
+                true if b.len() < a.len() => b,
+                true => a,
+                false => &a & &b,
+            }),
         Node::Or(children) => {
-            let all: Option<Vec<Required>> = children.iter().map(|c| require(nodes, *c, is_here)).collect();
+            let all: Option<Vec<Required>> = children.iter().map(|c| require(nodes, *c, is_here, several)).collect();
             all?.into_iter().reduce(|a, b| &a | &b)
         }
         _ => None,

@@ -19,6 +19,7 @@ use crate::fields::{Catalog, Extractor};
 
 mod absent;
 mod hooks;
+mod long_names;
 
 use hooks::Hooks;
 
@@ -42,6 +43,7 @@ impl Linted<'_> {
     /// Everything that one rule shows by itself.
     pub fn check(&self, collector: &Collector, catalog: &Catalog, found: &mut Vec<Diagnostic>) {
         self.likely_lists(collector, found);
+        self.long_names(found);
         found.extend(appends(&self.rule.condition, &self.rule.appended));
         let whole = self.rule.condition.whole();
         let hooks = Hooks::of(self.rule, self.expr, &collector.sources);
@@ -90,7 +92,8 @@ impl Linted<'_> {
     }
 
     fn require(&self, slot: SlotId) -> Option<Required> {
-        index::require(self.nodes, self.node, &|s| s == slot)
+        let several = index::is_several(&self.slots[slot as usize]);
+        index::require(self.nodes, self.node, &|s| s == slot, several)
     }
 
     fn costly(&self, found: &mut Vec<Diagnostic>) {
@@ -208,10 +211,14 @@ fn decided(slots: &[Slot], nodes: &[Node], node: NodeId, hooks: Hooks) -> Option
 fn contradiction(slots: &[Slot], nodes: &[Node], node: NodeId, children: &[NodeId], hooks: Hooks) -> Option<String> {
     for id in 0..slots.len() as SlotId {
         let here = |s: SlotId| s == id;
-        let Some(required) = index::require(nodes, node, &here) else {
+        // Several values at once are no contradiction.
+        if index::is_several(&slots[id as usize]) {
+            continue;
+        }
+        let Some(required) = index::require(nodes, node, &here, false) else {
             continue;
         };
-        let parts = || children.iter().filter_map(|c| index::require(nodes, *c, &here));
+        let parts = || children.iter().filter_map(|c| index::require(nodes, *c, &here, false));
         if required.is_empty() && parts().all(|p| !p.is_empty()) {
             let wanted: Vec<String> = parts().map(|p| alternatives(&p)).collect();
             return Some(format!("it requires one field to be {} at once", wanted.join(" and ")));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ast::{Operator, Transformer};
-use super::format::Output;
+use super::format::{FieldSource, Output, OutputField};
 use super::index::Index;
 use super::operator::Test;
 use crate::event::{Priority, Source};
@@ -83,6 +83,42 @@ pub struct Program {
     pub nodes: Vec<Node>,
     pub rules: Vec<Rule>,
     pub index: Index,
+}
+
+impl Program {
+    /// True when a rule's condition or output reads a field for which `is` holds.
+    pub fn reads(&self, rule: &Rule, is: &dyn Fn(&Extractor) -> bool) -> bool {
+        let printed = |field: &OutputField| match &field.source {
+            FieldSource::Slot(printed) => self.slot_reads(printed.slot, is),
+            FieldSource::Pieces(_) => false,
+        };
+        self.node_reads(rule.node, is) || rule.output.fields.iter().any(printed)
+    }
+
+    fn node_reads(&self, node: NodeId, is: &dyn Fn(&Extractor) -> bool) -> bool {
+        match &self.nodes[node as usize] {
+            Node::Constant(_) => false,
+            Node::Test { slot, .. } => self.slot_reads(*slot, is),
+            Node::Compare { left, right, .. } => self.slot_reads(*left, is) || self.slot_reads(*right, is),
+            Node::Not(inner) => self.node_reads(*inner, is),
+            Node::And(children) | Node::Or(children) => children.iter().any(|c| self.node_reads(*c, is)),
+        }
+    }
+
+    fn slot_reads(&self, slot: SlotId, is: &dyn Fn(&Extractor) -> bool) -> bool {
+        match &self.slots[slot as usize] {
+            Slot::Field(extractor) => is(extractor),
+            Slot::Transformed { arguments, .. } => arguments.iter().any(|a| self.argument_reads(a, is)),
+        }
+    }
+
+    fn argument_reads(&self, argument: &Argument, is: &dyn Fn(&Extractor) -> bool) -> bool {
+        match argument {
+            Argument::Slot(slot) => self.slot_reads(*slot, is),
+            Argument::Constant(_) => false,
+            Argument::List(items) => items.iter().any(|item| self.argument_reads(item, is)),
+        }
+    }
 }
 
 /// All sources' programs. Immutable; a reload makes another and swaps it in whole.

@@ -169,6 +169,12 @@ const ADVICE: &[(&str, &str, &str, &str)] = &[
         "Take the field out of the output, or the condition is not what was meant.",
     ),
     (
+        "SAKER_LONG_NAME",
+        "lint_long_name",
+        "The kernel cuts the name of a process to 15 bytes, so `proc.name`, `proc.pname` and `proc.aname` are never longer. The constant takes no part in the comparison.",
+        "Cut the constant to 15 bytes as the kernel does, or compare `proc.exepath` or `proc.exe`, which are whole.",
+    ),
+    (
         "SAKER_COSTLY",
         "lint_costly",
         "Nothing cheap restricts the rule, so its costly part is looked at for every event.",

@@ -5,6 +5,7 @@
 
 mod generate;
 mod naive;
+mod several;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence};
@@ -25,6 +26,7 @@ fn compile(text: &str, matching: Matching) -> RuleSet {
         text: text.to_owned(),
     };
     let options = Options {
+        sources: vec![Source::K8sAudit, Source::Syscall],
         matching,
         ..Options::default()
     };

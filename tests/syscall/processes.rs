@@ -172,3 +172,30 @@ fn names_that_are_no_utf8_are_seen() {
         );
     }
 }
+
+/// The environment of the host's processes is sent from the reload on that brings a rule which reads it.
+#[test]
+fn environments_follow_the_rules() {
+    let Some(_turn) = turn() else { return };
+    let condition = "evt.type = execve and proc.pname startswith syscall and proc.args = sleep";
+    let fields = ["proc.pid", "proc.env[MARK]"];
+    let live = Live::start(&rule("plain", condition, &["proc.pid", "proc.cmdline"]));
+    let act = || {
+        let child = Command::new(actor::program())
+            .args(["sleep"])
+            .env("MARK", "seen")
+            .spawn();
+        child.unwrap().wait().unwrap();
+    };
+    act();
+    live.reload(&rule(
+        "asks",
+        &format!("{condition} and proc.env[MARK] exists"),
+        &fields,
+    ));
+    act();
+    let (seen, _) = live.finish();
+    assert_eq!(seen.of("plain").count(), 1);
+    let marks: Vec<String> = seen.of("asks").map(|alert| field(alert, "proc.env[MARK]")).collect();
+    assert_eq!(marks, ["seen"]);
+}

@@ -155,3 +155,38 @@ fn names_of_processes_hold_underscores() {
         "{misspelled}"
     );
 }
+
+/// Two ancestors may have two names.
+#[test]
+fn several_values_are_no_contradiction() {
+    let rule = |field: &str| {
+        rules(&[&format!("evt.type = execve and {field} = a and {field} = b")]).replace("k8s_audit", "syscall")
+    };
+    assert_eq!(lint(&rule("proc.aname")), "");
+    assert!(lint(&rule("proc.pname")).contains("SAKER_NEVER_MATCHES"));
+}
+
+/// 15 bytes are what a process's name can be; whatever needs more of it never holds.
+#[test]
+fn names_of_processes_are_short() {
+    for (condition, long) in [
+        ("proc.name = abcdefghijklmno", 0),
+        ("proc.name = abcdefghijklmnop", 1),
+        ("proc.name != abcdefghijklmnop", 1),
+        ("proc.pname in (a, abcdefghijklmnop, ponmlkjihgfedcba)", 2),
+        ("proc.aname in (abcdefghijklmnop)", 1),
+        ("proc.aname[2] = abcdefghijklmnop", 1),
+        ("proc.name startswith abcdefghijklmnop", 1),
+        ("proc.name endswith anyof (abcdefghijklmnop, b)", 1),
+        ("proc.name contains abcdefghijklmnop", 1),
+        // Bytes count, not characters.
+        ("proc.name = ääääääää", 1),
+        ("proc.name glob abcdefghijklm[no][op]", 0),
+        ("proc.exe = abcdefghijklmnop", 0),
+        ("tolower(proc.name) = abcdefghijklmno", 0),
+    ] {
+        let text = rules(&[&format!("evt.type = execve and {condition}")]).replace("k8s_audit", "syscall");
+        let found = lint(&text);
+        assert_eq!(found.matches("SAKER_LONG_NAME").count(), long, "{condition}\n{found}");
+    }
+}

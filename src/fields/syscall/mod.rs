@@ -105,6 +105,14 @@ fn field(&(name, kind, shape, doc, answer): &Row, number: u32) -> Field {
     }
 }
 
+/// True for a field of which several values are compared at once, and any of them will do.
+pub fn is_several(number: u32) -> bool {
+    let row = CLASSES
+        .iter()
+        .find_map(|(first, rows)| rows.get(number.checked_sub(*first)? as usize));
+    row.is_some_and(|(_, _, shape, _, _)| matches!(shape, Shape::Ancestor | Shape::Filter | Shape::FilterKey))
+}
+
 /// Fields that are kept for old rules and say nothing any more.
 pub fn is_retired(name: &str) -> bool {
     name == "evt.dir" || name == "evt.latency" || name.starts_with("evt.latency.")

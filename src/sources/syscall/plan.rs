@@ -34,6 +34,8 @@ pub struct Plan {
     /// By the call's number.
     pub calls: BTreeMap<u16, Wanted>,
     pub names: BTreeSet<Need>,
+    /// A rule reads environments: processes of the host bring theirs as well.
+    pub environment: bool,
 }
 
 impl Plan {
@@ -46,7 +48,12 @@ impl Plan {
     /// Looks at some rules of a program.
     pub fn of(program: &Program, rules: &[Rule]) -> Plan {
         let fields = Fields::new();
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            environment: rules
+                .iter()
+                .any(|rule| program.reads(rule, &|field| fields.is_environment(field))),
+            ..Plan::default()
+        };
         for call in CALLS {
             let wanted = plan.call(call, program, rules, &fields);
             if wanted.send | wanted.named | wanted.dotted != 0 {
@@ -170,6 +177,10 @@ struct Fields {
     by_number: HashMap<u32, &'static str>,
 }
 
+/// Fields that read environments; a parameter does so when it is `env`.
+const ENVIRONMENT: &[&str] = &["proc.env", "proc.aenv"];
+const PARAMETERS: &[&str] = &["evt.arg", "evt.rawarg"];
+
 const NAMES: &[&str] = &[
     "evt.type",
     "syscall.type",
@@ -198,8 +209,22 @@ impl Fields {
             _ => None,
         };
         Fields {
-            by_number: NAMES.iter().filter_map(number).collect(),
+            by_number: NAMES
+                .iter()
+                .chain(ENVIRONMENT)
+                .chain(PARAMETERS)
+                .filter_map(number)
+                .collect(),
         }
+    }
+
+    fn is_environment(&self, field: &Extractor) -> bool {
+        let Extractor::External(number, argument) = field else {
+            return false;
+        };
+        self.by_number.get(number).is_some_and(|name| {
+            ENVIRONMENT.contains(name) || PARAMETERS.contains(name) && argument.as_deref() == Some("env")
+        })
     }
 
     fn given(&self, extractor: &Extractor, call: &Call, class: u32) -> Option<Given> {
@@ -286,6 +311,22 @@ mod tests {
         assert_eq!(plan.calls.len(), 1);
         assert_eq!(of(&plan, "connect").expect("wanted").send, 0xffff);
         assert!(plan.names.is_empty());
+    }
+
+    #[test]
+    fn environments_are_read_where_a_rule_asks() {
+        for (condition, asks) in [
+            ("proc.env contains LD_PRELOAD", true),
+            ("proc.env[LD_PRELOAD] exists", true),
+            ("not proc.aenv[LD_PRELOAD] exists", true),
+            ("evt.arg.env contains LD_PRELOAD", true),
+            ("tolower(proc.env) contains ld_preload", true),
+            ("evt.arg.exe contains LD_PRELOAD", false),
+            ("proc.cmdline contains LD_PRELOAD", false),
+        ] {
+            let plan = plan(&[&format!("evt.type = execve and {condition}")]);
+            assert_eq!(plan.environment, asks, "{condition}");
+        }
     }
 
     #[test]

@@ -122,6 +122,8 @@ pub struct Probe {
     /// What `names` in the kernel holds: names, and where they must stand.
     names: BTreeMap<[u8; NAME_KEY], u8>,
     settings: [u32; SETTINGS / 4],
+    /// Environments of host processes are sent whatever the rules read.
+    environment: bool,
     ring: Option<RingBuf<MapData>>,
     /// Calls that the kernel offers no tracepoint for; there is nothing to see of them then.
     pub missing: Vec<&'static str>,
@@ -154,6 +156,7 @@ impl Probe {
     /// # Errors
     /// When the kernel refuses a hook; what it accepted before stays.
     pub fn follow(&mut self, plan: &Plan) -> Result<(), ProbeError> {
+        self.settings[3] = u32::from(self.environment || plan.environment);
         self.set_names(&plan.names)?;
         for call in calls::CALLS {
             self.set_want(call, plan.calls.get(&call.nr))?;
@@ -350,6 +353,7 @@ fn load(setup: Setup) -> Result<Probe, ProbeError> {
         dispatching: false,
         names: BTreeMap::new(),
         settings,
+        environment: setup.environment,
         ring: Some(ring),
         missing: Vec::new(),
     })

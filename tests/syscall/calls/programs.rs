@@ -26,6 +26,9 @@ const ROWS: &[Row] = &[
     ("open s:{actor} 0 ; memfd_create s:hid 0 ; sendfile $1 $0 0 10000000 ; execveat $1 s: a:x,sleep,0 0 0x1000", &[
         "execve: proc.is_exe_from_memfd=true proc.exe=x evt.res=SUCCESS",
     ]),
+    // A status of 7, and the end by a signal.
+    ("execve s:/bin/sh a:sh,-c,exit␣7 0", &["procexit: proc.pid={pid} evt.arg.status=1792 evt.arg.ret=7 evt.arg.sig=0 evt.arg.core=0"]),
+    ("kill p 9", &["procexit: proc.pid={pid} evt.arg.status=9 evt.arg.ret=0 evt.arg.sig=SIGKILL evt.rawarg.sig=9"]),
     ("setresuid 54321 54321 54321 ; execve s:/bin/true a:true 0", &[
         "execve: proc.name=true user.uid=54321 proc.is_exe_writable=false thread.cap_effective=",
     ]),

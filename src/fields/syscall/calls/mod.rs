@@ -37,7 +37,8 @@ pub struct Read {
 pub const RESULT: u8 = 7;
 /// In `Read::open`: creat has no flags argument.
 pub const CREAT: u8 = 8;
-/// In `Read::open`: openat2 has them in a structure, which the probe puts into arguments 5 (flags) and 6 (mode).
+/// In `Read::open`: openat2 has them in a structure, which the probe puts into arguments 3 (resolve), 5
+/// (flags) and 6 (mode).
 pub const OPENAT2: u8 = 9;
 
 /// A call whose arguments are all numbers.

@@ -124,6 +124,15 @@ pub const UNLINK: &Names = &[("AT_REMOVEDIR", 0x200)];
 pub const LINK: &Names = &[("AT_SYMLINK_FOLLOW", 0x400), ("AT_EMPTY_PATH", 0x1000)];
 pub const OWNER: &Names = &[("AT_SYMLINK_NOFOLLOW", 0x100), ("AT_EMPTY_PATH", 0x1000)];
 pub const RENAME: &Names = &[("RENAME_NOREPLACE", 1), ("RENAME_EXCHANGE", 2), ("RENAME_WHITEOUT", 4)];
+/// `struct open_how` (include/uapi/linux/openat2.h).
+pub const RESOLVE: &Names = &[
+    ("RESOLVE_NO_XDEV", 1),
+    ("RESOLVE_NO_MAGICLINKS", 2),
+    ("RESOLVE_NO_SYMLINKS", 4),
+    ("RESOLVE_BENEATH", 8),
+    ("RESOLVE_IN_ROOT", 16),
+    ("RESOLVE_CACHED", 32),
+];
 pub const UMOUNT: &Names = &[("FORCE", 1), ("DETACH", 2), ("EXPIRE", 4), ("NOFOLLOW", 8)];
 pub const MOUNT: &Names = &[
     ("RDONLY", 1),

@@ -38,7 +38,7 @@ pub const CALLS: &[Call] = &[
     call("openat", SYS_openat, File, NUMBERS.path(2, 1).open(3),
         &[FD, AT, p("name", Path(1)), p("flags", Flags(3, OPEN)), p("mode", Octal(4)), DEV, INO]),
     call("openat2", SYS_openat2, File, NUMBERS.path(2, 1).open(OPENAT2),
-        &[FD, AT, p("name", Path(1)), p("flags", Flags(5, OPEN)), p("mode", Octal(6)), unread("resolve"), DEV, INO]),
+        &[FD, AT, p("name", Path(1)), p("flags", Flags(5, OPEN)), p("mode", Octal(6)), p("resolve", Flags(3, RESOLVE)), DEV, INO]),
     call("open_by_handle_at", SYS_open_by_handle_at, File, NUMBERS.open(3),
         &[FD, p("mountfd", Fd(1)), p("flags", Flags(3, OPEN)), p("path", Path(1)), DEV, INO]),
 
@@ -269,11 +269,11 @@ pub const CLONE: &[Parameter] = &[
     field("pidns_init_start_ts", proc::PIDNS_START),
 ];
 
-/// The end of a process. The probe does not read its exit code.
+/// The end of a process, told by its last thread; the probe takes the status apart.
 pub const EXIT: &[Parameter] = &[
-    unread("status"),
-    unread("ret"),
-    unread("sig"),
-    unread("core"),
+    p("status", Int(1)),
+    p("ret", Int(2)),
+    p("sig", Name(3, SIGNALS)),
+    p("core", Uint(4)),
     unread("reaper_tid"),
 ];

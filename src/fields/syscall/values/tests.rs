@@ -307,7 +307,7 @@ fn other_opens_and_anonymous_descriptors() {
                 ("evt.arg.mode", "0644"),
             ]);
     }
-    call(30, "openat2", [-100, 0, 0, 24, 0o102, 0o700], 4)
+    call(30, "openat2", [-100, 0, 12, 24, 0o102, 0o700], 4)
         .with(Part::Path1, "/x")
         .with(Part::Base1, "/x")
         .with(
@@ -322,7 +322,8 @@ fn other_opens_and_anonymous_descriptors() {
             ("evt.arg.flags", "O_CREAT|O_RDWR"),
             ("evt.is_open_exec", "true"),
             ("fd.typechar", "d"),
-            ("evt.arg.resolve", "-"),
+            ("evt.arg.resolve", "RESOLVE_NO_SYMLINKS|RESOLVE_BENEATH"),
+            ("evt.rawarg.resolve", "12"),
             ("evt.arg[6]", "2049"),
         ]);
     call(30, "memfd_create", [0, 1, 0, 0, 0, 0], 6)
@@ -679,7 +680,14 @@ fn process_events() {
     ]);
     let mut exit = call(30, "execve", [0; 6], 0);
     exit.head.kind = Kind::Exit as u16;
+    exit.head.arg = [0x8b, 0, 11, 1, 0, 0];
     exit.gives(&[
+        ("evt.arg.status", "139"),
+        ("evt.arg.ret", "0"),
+        ("evt.arg.sig", "SIGSEGV"),
+        ("evt.arg.core", "1"),
+        ("evt.arg.reaper_tid", "-"),
+        ("evt.args", "status=139 ret=0 sig=11(SIGSEGV) core=1 "),
         ("evt.type", "procexit"),
         ("syscall.type", "-"),
         ("evt.res", "-"),
