@@ -146,8 +146,9 @@ fn main() {
     let stable = shared.join("upstream_rules/falco_rules.yaml");
     let failed = RuleFile {
         name: "failed.yaml".to_owned(),
-        text: "- {rule: failed, desc: d, condition: evt.type in (open, openat) and evt.failed = true, output: o, priority: INFO}"
-            .to_owned(),
+        text:
+            "- {rule: failed, desc: d, condition: evt.type = openat and evt.failed = true, output: o, priority: INFO}"
+                .to_owned(),
     };
     let mut sets = [
         Set::new("nothing", None),
