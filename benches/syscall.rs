@@ -144,9 +144,17 @@ fn main() {
         .status();
     assert!(built.is_ok_and(|status| status.success()), "a C compiler is needed");
     let stable = shared.join("upstream_rules/falco_rules.yaml");
+    let failed = RuleFile {
+        name: "failed.yaml".to_owned(),
+        text:
+            "- {rule: failed, desc: d, condition: evt.type = openat and evt.failed = true, output: o, priority: INFO}"
+                .to_owned(),
+    };
     let mut sets = [
         Set::new("nothing", None),
         Set::new("process events only", Some(RuleSet::default())),
+        // The floor: a tracepoint on opens whose program drops them by their result.
+        Set::new("failed opens only", Some(rules(vec![failed]))),
         Set::new("built-in rules", Some(rules(rulefiles::builtin().collect()))),
         Set::new(
             "upstream's stable rules",

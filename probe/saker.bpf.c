@@ -65,9 +65,9 @@ struct {
 	int (*max_entries)[8 << 20];
 } ring SEC(".maps");
 MAP(wants, MAP_ARRAY, __u32, struct want, MAX_SYSCALL);
-MAP(names, MAP_HASH, struct name_key, __u8, 4096);
-/* By the first byte of a name: a bit for each length that a name in `names` has, 63 for 63 and more. */
-MAP(hints, MAP_ARRAY, __u32, __u64, 256);
+MAP(names, MAP_HASH, struct name_key, __u32, 4096);
+/* By kind of open times 256 and the first byte of a name. */
+MAP(hints, MAP_ARRAY, __u32, struct hint, 4 * 256);
 MAP(cgroups, MAP_LRU_HASH, __u64, __u8, 16384);
 MAP(lost, MAP_PERCPU_ARRAY, __u32, __u64, WIRE_KINDS);
 MAP(settings, MAP_ARRAY, __u32, struct settings, 1);
@@ -433,99 +433,138 @@ INLINE __u32 class_of(const struct want *want, struct call *call, struct file *f
 	return class + kind * CLASS_KIND;
 }
 
+/* A mount, and what is read of it at once. */
+struct name_mount {
+	struct mount *parent;
+	struct dentry *mountpoint;
+	struct dentry *top;
+};
+
+/* What is read of a struct dentry at once: the name's first byte is in it unless the name is long. */
+struct name_dentry {
+	char bytes[40];
+};
+
 struct name_search {
 	struct dentry *dentry;
-	struct dentry *top;   /* of the mount */
 	struct mount *mount;
-	__u32 roles;
+	struct name_mount about;
+	__u32 kind;   /* of the open */
+	__u32 places; /* NAME_PLACE times 1 for the host, 16 for containers, as bits of a value in `names` */
 	__u32 found;
 };
 
-/* The beginning of a struct dentry, which is read at once: the name is in it unless it is long. */
-#define DENTRY_SIZE 112
-
-struct dentry_bytes {
-	char bytes[DENTRY_SIZE];
-};
+/* What a look at a component says. */
+#define NAME_OTHER 0
+#define NAME_FOUND 1
+#define NAME_ROOT 2   /* there is none: the root of all mounts */
 
 #define OFFSET(type, member) __builtin_preserve_field_info(((type *)0)->member, 0)
+/* From the member of a struct dentry at which `name_dentry` begins. */
+#define FROM_PARENT(offset) ((__u32)((offset) - OFFSET(struct dentry, d_parent)))
+
+INLINE int look_at_mount(struct name_search *search, struct mount *mount)
+{
+	struct name_mount *about = &search->about;
+	__u32 first = OFFSET(struct mount, mnt_parent);
+
+	search->mount = mount;
+	if (OFFSET(struct mount, mnt_mountpoint) == first + 8 &&
+	    OFFSET(struct mount, mnt) + OFFSET(struct vfsmount, mnt_root) == first + 16)
+		return bpf_probe_read_kernel(about, sizeof(*about), (char *)mount + first);
+	return READ(about->parent, mount->mnt_parent) || READ(about->mountpoint, mount->mnt_mountpoint) ||
+	       READ(about->top, mount->mnt.mnt_root);
+}
 
 /* Whether the component at hand is one that rules ask for; goes on to the one above. */
-INLINE int name_here(struct name_search *search)
+INLINE int name_here(struct name_search *search, const __u32 role)
 {
 	struct dentry *dentry = search->dentry;
-	struct mount *mount = search->mount, *up;
-	struct dentry_bytes raw;
+	struct name_dentry raw;
 	struct name_key key;
 	const unsigned char *text;
-	__u64 *lengths;
-	__u32 at, len, inlined;
-	__u8 first, *roles;
+	struct hint *hint;
+	__u32 at, len, inlined, *roles;
+	__u8 first;
 
 	/* Over mount points, of which few are on the way. */
 #pragma unroll
 	for (int i = 0; i < 3; i++) {
-		if (dentry != search->top)
+		if (dentry != search->about.top)
 			break;
-		if (READ(dentry, mount->mnt_mountpoint) || READ(up, mount->mnt_parent) || READ(search->top, up->mnt.mnt_root))
-			return 1;
-		search->mount = mount = up;
+		if (search->about.parent == search->mount)
+			return NAME_ROOT;
+		dentry = search->about.mountpoint;
+		if (look_at_mount(search, search->about.parent))
+			return NAME_FOUND;
 	}
-	if (bpf_probe_read_kernel(&raw, sizeof(raw), dentry))
-		return 1;
-	search->dentry = *(struct dentry **)&raw.bytes[OFFSET(struct dentry, d_parent) & 127];
-	text = *(const unsigned char **)&raw.bytes[(OFFSET(struct dentry, d_name) + OFFSET(struct qstr, name)) & 127];
-	len = *(__u32 *)&raw.bytes[(OFFSET(struct dentry, d_name) + OFFSET(struct qstr, len)) & 127];
+	if (dentry == search->about.top)
+		return search->about.parent == search->mount ? NAME_ROOT : NAME_FOUND;
 	if (FIELD_EXISTS(struct dentry___new, d_shortname))
-		inlined = OFFSET(struct dentry___new, d_shortname);
+		inlined = FROM_PARENT(OFFSET(struct dentry___new, d_shortname));
 	else
-		inlined = OFFSET(struct dentry, d_iname);
-	if (text == (const unsigned char *)dentry + inlined)
-		first = raw.bytes[inlined & 127];
+		inlined = FROM_PARENT(OFFSET(struct dentry, d_iname));
+	at = FROM_PARENT(OFFSET(struct dentry, d_name));
+	if (at <= sizeof(raw) - sizeof(struct qstr)) {
+		if (bpf_probe_read_kernel(&raw, sizeof(raw), (char *)dentry + OFFSET(struct dentry, d_parent)))
+			return NAME_FOUND;
+		search->dentry = *(struct dentry **)&raw.bytes[0];
+		text = *(const unsigned char **)&raw.bytes[(at + OFFSET(struct qstr, name)) & 63];
+		len = *(__u32 *)&raw.bytes[(at + OFFSET(struct qstr, len)) & 63];
+	} else {
+		inlined = sizeof(raw);
+		if (READ(search->dentry, dentry->d_parent) || READ(text, dentry->d_name.name) ||
+		    READ(len, dentry->d_name.len))
+			return NAME_FOUND;
+	}
+	if (inlined < sizeof(raw) && text == (const unsigned char *)dentry + OFFSET(struct dentry, d_parent) + inlined)
+		first = raw.bytes[inlined & 63];
 	else if (bpf_probe_read_kernel(&first, 1, text))
-		return 1;
-	at = first;
+		return NAME_FOUND;
+	at = search->kind << 8 | first;
 	if (len > 63)
 		len = 63;
-	lengths = bpf_map_lookup_elem(&hints, &at);
-	if (!lengths || !(*lengths >> len & 1))
-		return 0;
+	hint = bpf_map_lookup_elem(&hints, &at);
+	if (!hint || !((role == NAME_LAST ? hint->last : role == NAME_PARENT ? hint->parent : hint->any) >> len & 1))
+		return NAME_OTHER;
 	__builtin_memset(&key, 0, sizeof(key));
 	bpf_probe_read_kernel_str(key.name, sizeof(key.name), text);
 	roles = bpf_map_lookup_elem(&names, &key);
-	return roles && *roles & search->roles;
+	return roles && *roles & search->places * (role | NAME_ANY) ? NAME_FOUND : NAME_OTHER;
 }
 
 static long name_step(__u32 index, struct name_search *search)
 {
 	struct dentry *before = search->dentry;
 
-	search->found = name_here(search);
-	/* At the root. */
-	return search->found || search->dentry == before;
+	search->found = name_here(search, NAME_ANY);
+	return search->found != NAME_OTHER || search->dentry == before;
 }
 
-/* Whether a component of a file's path is one that rules ask for; in doubt it is. */
-INLINE int has_name(struct file *file, const struct settings *settings)
+/* Whether a component of a file's path is one that rules ask for in such an open, where `bit` has the classes that it
+ * may be of; in doubt it is. */
+INLINE int has_name(const struct want *want, struct file *file, __u32 class, __u32 bit)
 {
 	struct name_search search = {};
 	struct path path;
+	int said;
 
-	if (READ(path, file->f_path) || !path.mnt || READ(search.top, path.mnt->mnt_root))
+	if (READ(path, file->f_path) || !path.mnt || look_at_mount(&search, MOUNT_OF(path.mnt)))
 		return 1;
 	search.dentry = path.dentry;
-	search.mount = MOUNT_OF(path.mnt);
-	search.roles = NAME_LAST | NAME_ANY;
-	if (name_here(&search))
-		return 1;
-	search.roles = NAME_PARENT | NAME_ANY;
-	if (name_here(&search))
-		return 1;
-	if (!settings->any_names)
+	search.kind = class / CLASS_KIND & 3;
+	/* Classes of opens that worked, host before container; 4 bits of roles for each. */
+	bit >>= search.kind * CLASS_KIND;
+	search.places = ((bit & 1) | (bit & 2) << 3) << search.kind * 8;
+	said = name_here(&search, NAME_LAST);
+	if (said == NAME_OTHER)
+		said = name_here(&search, NAME_PARENT);
+	if (said != NAME_OTHER)
+		return said == NAME_FOUND;
+	if (!(want->anywhere >> search.kind & 1))
 		return 0;
-	search.roles = NAME_ANY;
 	bpf_loop(64, name_step, &search, 0);
-	return search.found;
+	return search.found == NAME_FOUND;
 }
 
 #define DOTS_SIZE 256
@@ -559,21 +598,27 @@ INLINE int differs(__u32 mask, __u32 both)
 	return (mask & both) && (mask & both) != both;
 }
 
-/* Decides whether a call is sent. */
-INLINE int wanted(const struct want *want, struct call *call, struct file *file)
+INLINE int is_own(struct call *call)
 {
 	struct settings *settings = get_settings();
+
+	return !settings || (__u32)call->task->tgid == settings->own_pid;
+}
+
+/* Decides whether a call is sent. */
+INLINE int wanted(const struct want *want, struct call *call, struct file **file)
+{
 	__u32 class, both, bit;
 	__u8 *place;
 
-	if (!settings || (__u32)call->task->tgid == settings->own_pid)
-		return 0;
-	class = class_of(want, call, file);
+	class = class_of(want, call, *file);
 	/* Most calls are of a class that no rule wants, in a container or not. */
 	both = (1u << class) | (1u << (class | CLASS_CONTAINER));
 	if (!((want->send | want->named | want->dotted) & both))
 		return 0;
 	bit = both;
+	if (want->open && call->result >= 0)
+		*file = file_of(call->task, call->result);
 	/* Where it matters only: finding the cgroup takes as long as all the rest. */
 	if (differs(want->send, both) || differs(want->named, both) || differs(want->dotted, both)) {
 		call->cgroup = cgroup_id(call->task);
@@ -581,11 +626,10 @@ INLINE int wanted(const struct want *want, struct call *call, struct file *file)
 		if (place)
 			bit = *place == 2 ? 1u << (class | CLASS_CONTAINER) : 1u << class;
 	}
-	if (want->send & bit)
-		return 1;
-	if (want->named & bit && (!file || has_name(file, settings)))
-		return 1;
-	return want->dotted & bit && has_dots((void *)argument(call->regs, want->path[0]));
+	if (want->send & bit || (want->named & bit && (!*file || has_name(want, *file, class, bit))) ||
+	    (want->dotted & bit && has_dots((void *)argument(call->regs, want->path[0]))))
+		return !is_own(call);
+	return 0;
 }
 
 /* Where a relative path starts. */
@@ -632,11 +676,11 @@ INLINE int starts_at_root(const struct record *record, __u32 at)
 /* Calls that open a file. */
 INLINE void on_open(struct call *call, const struct want *want)
 {
-	struct file *file = call->result >= 0 ? file_of(call->task, call->result) : 0;
+	struct file *file = 0;
 	struct wire_file about;
 	struct record *record;
 
-	if (!wanted(want, call, file) || !(record = begin(call)))
+	if (!wanted(want, call, &file) || !(record = begin(call)))
 		return;
 	if (want->path[0])
 		APPEND_TEXT(record, PART_PATH1, (void *)argument(call->regs, want->path[0]), PATH_SIZE);
@@ -664,10 +708,11 @@ INLINE void on_open(struct call *call, const struct want *want)
 /* Calls whose arguments say all: up to two paths, numbers, a text. */
 INLINE void on_paths(struct call *call, const struct want *want)
 {
+	struct file *none = 0;
 	struct record *record;
 	__u32 second;
 
-	if (!wanted(want, call, 0) || !(record = begin(call)))
+	if (!wanted(want, call, &none) || !(record = begin(call)))
 		return;
 	if (want->path[0])
 		APPEND_TEXT(record, PART_PATH1, (void *)argument(call->regs, want->path[0]), PATH_SIZE);
@@ -708,7 +753,7 @@ INLINE void on_fd(struct call *call, const struct want *want)
 	void *address = 0, *data = 0;
 	__u64 address_len = 0, data_len = 0;
 
-	if (!settings || !wanted(want, call, file) || !(record = begin(call)))
+	if (!settings || !wanted(want, call, &file) || !(record = begin(call)))
 		return;
 	if (file) {
 		append_path(record, PART_BASE1, fs_of(call->task), &file->f_path);

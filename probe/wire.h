@@ -128,7 +128,7 @@ struct want {
 	__u8 open;        /* how flags of an open are found: 0 no open, n the argument, 8 creat, 9 openat2's structure */
 	__u8 message;     /* which argument is a struct msghdr */
 	__u8 rights;      /* 1: permitted, effective and inheritable capabilities go into arguments 3 to 5 */
-	__u8 unused[1];
+	__u8 anywhere;    /* a bit for each kind of open: `names` has a name for it that may stand anywhere in a path */
 };
 
 /* Bits of a class. */
@@ -136,7 +136,8 @@ struct want {
 #define CLASS_FAILED 2
 #define CLASS_KIND 4      /* times: 0 other, 1 read or IPv4, 2 write or IPv6, 3 read and write or AF_UNIX */
 
-/* A key of `names`: a component of a path, NUL-padded; longer names are cut. Its value says where it must stand. */
+/* A key of `names`: a component of a path, NUL-padded; longer names are cut. Its value has four bits for each class of
+ * opens that worked, by kind, host before container: where the name must stand for a rule that wants such opens. */
 struct name_key {
 	char name[40];
 };
@@ -145,12 +146,18 @@ struct name_key {
 #define NAME_PARENT 2
 #define NAME_ANY 4
 
+/* What names with a first byte, for a kind of open, can be: a bit for each length, 63 for 63 and more. */
+struct hint {
+	__u64 last;       /* of the last component of a path */
+	__u64 parent;     /* of the one before it */
+	__u64 any;        /* of the others */
+};
+
 struct settings {
 	__u32 own_pid;    /* events of this process are not sent */
 	__u32 data_size;  /* bytes of a buffer that are sent */
 	__u32 wake_at;    /* bytes in the ring that wake the reader */
 	__u32 environment; /* whether exec carries the environment of host processes as well */
-	__u32 any_names;  /* whether `names` has a name that may stand anywhere in a path */
 };
 
 #endif

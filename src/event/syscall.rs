@@ -390,8 +390,8 @@ mod tests {
                 exe_ctime, exe_mtime, pidns_start, pid, tid, ppid, ruid, euid, suid, rgid, egid, loginuid, tty, sid, pgid,
                 vpid, vppid, vsid, vpgid, vtid, level, parent_level, pidns, mntns, exe_dev, exe_flags, comm, stdio)
         );
-        let sizes = ["want", "name_key", "settings"].map(|s| members(s).last().map(|(_, at, size)| at + size));
-        assert_eq!(sizes, [Some(24), Some(40), Some(20)]);
+        let sizes = ["want", "name_key", "hint", "settings"].map(|s| members(s).last().map(|(_, at, size)| at + size));
+        assert_eq!(sizes, [Some(24), Some(40), Some(24), Some(16)]);
     }
 
     #[test]

@@ -11,4 +11,5 @@ mod containers;
 mod harness;
 mod late;
 mod losses;
+mod names;
 mod processes;

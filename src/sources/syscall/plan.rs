@@ -1,6 +1,6 @@
 //! Which system calls the loaded rules need, and what the probe may drop before it sends anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::engine::partial::{Given, Need, PathField, Possible, Role, possible};
@@ -33,7 +33,9 @@ pub struct Wanted {
 pub struct Plan {
     /// By the call's number.
     pub calls: BTreeMap<u16, Wanted>,
-    pub names: BTreeSet<Need>,
+    /// Components that paths of opened files are searched for, and the classes of calls that are sent for each: a bit
+    /// for each class.
+    pub names: BTreeMap<Need, u32>,
     /// A rule reads environments: processes of the host bring theirs as well.
     pub environment: bool,
 }
@@ -89,7 +91,7 @@ impl Plan {
                                 Need::Dots => wanted.dotted |= 1 << class,
                                 Need::Component(..) => {
                                     wanted.named |= 1 << class;
-                                    self.names.insert(need);
+                                    *self.names.entry(need).or_default() |= 1 << class;
                                 }
                             }
                         }
@@ -148,7 +150,7 @@ impl Plan {
             parts.push(seen.join(" or "));
         }
         if wanted.send == 0 {
-            let names = self.names.iter().filter_map(|need| match need {
+            let names = self.names.keys().filter_map(|need| match need {
                 Need::Component(role, name) => {
                     let name = String::from_utf8_lossy(name);
                     Some(match role {
@@ -358,6 +360,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_counts_for_the_opens_whose_rule_asks_for_it() {
+        let opens = "evt.type = openat and fd.num>=0";
+        let plan = plan(&[
+            &format!("{opens} and evt.is_open_write=true and fd.name = /a/written"),
+            &format!("{opens} and evt.is_open_read=true and container.id != host and fd.name startswith /a/read/"),
+            &format!("{opens} and fd.name = /a/both"),
+        ]);
+        let of = |role, name: &str| plan.names[&Need::Component(role, name.as_bytes().to_vec())];
+        let kinds = |kinds: &[u32], places: u32| kinds.iter().fold(0, |all, kind| all | places << (kind * KIND));
+        assert_eq!(of(Role::Last, "written"), kinds(&[0, 2, 3], 0b11));
+        assert_eq!(of(Role::Any, "read"), kinds(&[0, 1, 3], 0b10));
+        assert_eq!(of(Role::Last, "both"), kinds(&[0, 1, 2, 3], 0b11));
+    }
+
+    #[test]
     fn paths_that_rules_insist_on_go_to_the_probe() {
         let need = |role, name: &str| Need::Component(role, name.as_bytes().to_vec());
         use crate::engine::partial::Role::*;
@@ -394,7 +411,7 @@ mod tests {
                 Some(names) => {
                     assert_eq!(wanted.send, 0, "{condition}");
                     assert_eq!(wanted.dotted, if names.is_empty() { 0xffff } else { 0 }, "{condition}");
-                    assert_eq!(plan.names.iter().cloned().collect::<Vec<_>>(), names, "{condition}");
+                    assert_eq!(plan.names.keys().cloned().collect::<Vec<_>>(), names, "{condition}");
                 }
             }
         }

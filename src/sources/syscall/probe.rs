@@ -4,7 +4,7 @@
 //! while no process starts or ends; system calls on the cheapest hook there is: a tracepoint for each call where
 //! tracefs has them, otherwise the tracepoint of all returns, which every call of the machine pays for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
@@ -13,7 +13,7 @@ use aya::programs::{BtfTracePoint, ProgramError, TracePoint};
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 
 use super::permissions;
-use super::plan::{Plan, Wanted};
+use super::plan::{self, Plan, Wanted};
 use crate::config::SyscallConfig;
 use crate::engine::partial::{Need, Role};
 use crate::event::syscall::Kind;
@@ -24,7 +24,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_
 /// Bytes of `struct want`, `struct name_key` and `struct settings` in `probe/wire.h`.
 const WANT: usize = 24;
 const NAME_KEY: usize = 40;
-const SETTINGS: usize = 20;
+const SETTINGS: usize = 16;
 /// Bytes of a name that the kernel compares; a final NUL takes one more.
 const NAME: usize = 39;
 /// What `cgroups` says of a cgroup.
@@ -120,7 +120,7 @@ pub struct Probe {
     links: BTreeMap<u16, (Family, TracePointLinkId)>,
     dispatching: bool,
     /// What `names` in the kernel holds: names, and where they must stand.
-    names: BTreeMap<[u8; NAME_KEY], u8>,
+    names: BTreeMap<[u8; NAME_KEY], u32>,
     settings: [u32; SETTINGS / 4],
     /// Environments of host processes are sent whatever the rules read.
     environment: bool,
@@ -157,9 +157,11 @@ impl Probe {
     /// When the kernel refuses a hook; what it accepted before stays.
     pub fn follow(&mut self, plan: &Plan) -> Result<(), ProbeError> {
         self.settings[3] = u32::from(self.environment || plan.environment);
-        self.set_names(&plan.names)?;
+        let names = Names::of(&plan.names);
+        let anywhere = names.anywhere;
+        self.set_names(names)?;
         for call in calls::CALLS {
-            self.set_want(call, plan.calls.get(&call.nr))?;
+            self.set_want(call, plan.calls.get(&call.nr), anywhere)?;
         }
         match self.hook {
             Hook::Tracepoints => self.attach_tracepoints(plan),
@@ -167,40 +169,32 @@ impl Probe {
         }
     }
 
-    fn set_names(&mut self, needs: &BTreeSet<Need>) -> Result<(), ProbeError> {
+    fn set_names(&mut self, wanted: Names) -> Result<(), ProbeError> {
         let error = |e| ProbeError::Map("names", e);
-        let mut wanted: BTreeMap<[u8; NAME_KEY], u8> = BTreeMap::new();
-        let mut hints = [0u64; 256];
-        for need in needs {
-            if let Need::Component(role, name) = need {
-                *wanted.entry(name_key(name)).or_default() |= *role as u8;
-                hints[usize::from(name[0])] |= 1 << name.len().min(63);
-            }
-        }
-        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u8> = map(&mut self.ebpf, "names")?;
-        for (key, roles) in &wanted {
+        let Names { keys, hints, .. } = wanted;
+        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u32> = map(&mut self.ebpf, "names")?;
+        for (key, roles) in &keys {
             names.insert(key, roles, 0).map_err(error)?;
         }
-        let mut lengths_of: Array<&mut MapData, u64> = map(&mut self.ebpf, "hints")?;
-        for (first, lengths) in hints.into_iter().enumerate() {
-            lengths_of
-                .set(first as u32, lengths, 0)
+        let mut lengths: Array<&mut MapData, [u64; 3]> = map(&mut self.ebpf, "hints")?;
+        for (index, hint) in hints.into_iter().enumerate() {
+            lengths
+                .set(index as u32, hint, 0)
                 .map_err(|e| ProbeError::Map("hints", e))?;
         }
-        self.settings[4] = wanted.values().any(|roles| roles & Role::Any as u8 != 0).into();
         set_settings(&mut self.ebpf, self.settings)?;
         // Old names go last: for a moment too much is sent, never too little.
-        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u8> = map(&mut self.ebpf, "names")?;
-        for key in self.names.keys().filter(|key| !wanted.contains_key(*key)) {
+        let mut names: HashMap<&mut MapData, [u8; NAME_KEY], u32> = map(&mut self.ebpf, "names")?;
+        for key in self.names.keys().filter(|key| !keys.contains_key(*key)) {
             names.remove(key).map_err(error)?;
         }
-        self.names = wanted;
+        self.names = keys;
         Ok(())
     }
 
-    fn set_want(&mut self, call: &Call, wanted: Option<&Wanted>) -> Result<(), ProbeError> {
+    fn set_want(&mut self, call: &Call, wanted: Option<&Wanted>, anywhere: u8) -> Result<(), ProbeError> {
         let mut map: Array<&mut MapData, [u8; WANT]> = map(&mut self.ebpf, "wants")?;
-        let value = want(call, wanted);
+        let value = want(call, wanted, anywhere);
         map.set(u32::from(call.nr), value, 0)
             .map_err(|e| ProbeError::Map("wants", e))
     }
@@ -326,7 +320,6 @@ fn load(setup: Setup) -> Result<Probe, ProbeError> {
         setup.snaplen.min(256),
         setup.wake_at,
         u32::from(setup.environment),
-        0,
     ];
     set_settings(&mut ebpf, settings)?;
     for (name, tracepoint) in PROCESS_EVENTS {
@@ -389,7 +382,7 @@ where
 }
 
 /// `struct want`.
-fn want(call: &Call, wanted: Option<&Wanted>) -> [u8; WANT] {
+fn want(call: &Call, wanted: Option<&Wanted>, anywhere: u8) -> [u8; WANT] {
     let mut bytes = [0; WANT];
     if let Some(wanted) = wanted {
         bytes[0..4].copy_from_slice(&wanted.send.to_ne_bytes());
@@ -397,7 +390,7 @@ fn want(call: &Call, wanted: Option<&Wanted>) -> [u8; WANT] {
         bytes[8..12].copy_from_slice(&wanted.dotted.to_ne_bytes());
     }
     let read = &call.read;
-    bytes[12..23].copy_from_slice(&[
+    bytes[12..].copy_from_slice(&[
         read.path[0],
         read.path[1],
         read.dirfd[0],
@@ -409,8 +402,57 @@ fn want(call: &Call, wanted: Option<&Wanted>) -> [u8; WANT] {
         read.open,
         read.message,
         u8::from(read.rights),
+        anywhere,
     ]);
     bytes
+}
+
+/// Kinds of opens: the parts of a class above [`plan::KIND`].
+const KINDS: usize = 4;
+
+/// The names of a plan as the kernel has them.
+#[derive(Debug, PartialEq, Eq)]
+struct Names {
+    /// `names`: for each class of opens that worked, four bits of roles.
+    keys: BTreeMap<[u8; NAME_KEY], u32>,
+    /// `hints`: `struct hint` for each kind of open and first byte.
+    hints: Vec<[u64; 3]>,
+    /// For which kinds of opens a name may stand anywhere.
+    anywhere: u8,
+}
+
+impl Names {
+    fn of(needs: &BTreeMap<Need, u32>) -> Names {
+        let mut names = Names {
+            keys: BTreeMap::new(),
+            hints: vec![[0; 3]; KINDS << 8],
+            anywhere: 0,
+        };
+        for (need, classes) in needs {
+            let Need::Component(role, name) = need else { continue };
+            for kind in 0..KINDS {
+                let of_kind = classes >> (kind as u32 * plan::KIND);
+                // There is no file to look at when the open has failed.
+                let (host, container) = (of_kind & 1, of_kind >> plan::CONTAINER & 1);
+                if host | container == 0 {
+                    continue;
+                }
+                let roles = *role as u32 * (host | container << 4);
+                *names.keys.entry(name_key(name)).or_default() |= roles << (kind * 8);
+                let hint = &mut names.hints[kind << 8 | usize::from(name[0])];
+                let length = 1 << name.len().min(63);
+                match role {
+                    Role::Last => hint[0] |= length,
+                    Role::Parent => hint[1] |= length,
+                    Role::Any => hint.iter_mut().for_each(|lengths| *lengths |= length),
+                }
+                if *role == Role::Any {
+                    names.anywhere |= 1 << kind;
+                }
+            }
+        }
+        names
+    }
 }
 
 /// `struct name_key`.
@@ -429,4 +471,37 @@ fn set_settings(ebpf: &mut Ebpf, values: [u32; SETTINGS / 4]) -> Result<(), Prob
     }
     let mut settings: Array<&mut MapData, [u8; SETTINGS]> = map(ebpf, "settings")?;
     settings.set(0, bytes, 0).map_err(|e| ProbeError::Map("settings", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_laid_out_by_kind_of_open_place_and_role() {
+        let need = |role, name: &str| Need::Component(role, name.as_bytes().to_vec());
+        let long = "n".repeat(70);
+        let names = Names::of(&BTreeMap::from([
+            // A successful read: on the host, and in containers.
+            (need(Role::Last, "shadow"), 0b11 << 4),
+            // A write in containers, and failed writes.
+            (need(Role::Parent, "shadow"), 0b1110 << 8),
+            (need(Role::Any, "etc"), 1 << 12),
+            (need(Role::Last, &long), 1),
+            // Failed only: no file that could be looked at.
+            (need(Role::Any, "failed"), 0b1100),
+            (Need::Dots, 0xffff),
+        ]));
+        assert_eq!(names.keys[&name_key(b"shadow")], 0x11 << 8 | 0x20 << 16);
+        assert_eq!(names.keys[&name_key(b"etc")], 4 << 24);
+        assert_eq!(names.keys[&name_key(long.as_bytes())], 1);
+        assert_eq!(names.keys.len(), 3);
+        let hint = |kind: usize, first: u8| names.hints[kind << 8 | usize::from(first)];
+        assert_eq!(hint(1, b's'), [1 << 6, 0, 0]);
+        assert_eq!(hint(2, b's'), [0, 1 << 6, 0]);
+        assert_eq!(hint(3, b'e'), [1 << 3; 3]);
+        assert_eq!(hint(0, b'n'), [1 << 63, 0, 0]);
+        assert_eq!(names.hints.iter().filter(|hint| **hint != [0; 3]).count(), 4);
+        assert_eq!(names.anywhere, 1 << 3);
+    }
 }
