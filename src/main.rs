@@ -14,7 +14,11 @@ fn main() -> ExitCode {
 #[cfg(target_env = "gnu")]
 fn return_memory() {
     use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, mallopt};
-    for (option, value) in [(M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 1 << 20), (M_TRIM_THRESHOLD, 128 << 10)] {
+    for (option, value) in [
+        (M_ARENA_MAX, 1),
+        (M_MMAP_THRESHOLD, 1 << 20),
+        (M_TRIM_THRESHOLD, 128 << 10),
+    ] {
         // SAFETY: mallopt takes two numbers; no other thread runs yet that could allocate meanwhile. What it refuses
         // stays as it was.
         unsafe { mallopt(option, value) };
