@@ -7,6 +7,7 @@
 //! - [`fields`]: the tables of fields, and how a value is found in an event;
 //! - [`engine`]: the Falco rules language, from text to evaluation;
 //! - [`alert`]: what a match becomes;
+//! - [`correlate`]: who is behind a process that came into a container;
 //! - [`outputs`]: where alerts go;
 //! - [`ruletest`]: rules with unit tests;
 //! - [`replay`]: recorded events through the same engine;
@@ -15,7 +16,7 @@
 //! - [`watch`]: files that are reloaded when they change;
 //! - [`certificates`]: makes certificates for `saker setup certs` and for development.
 //!
-//! `event`, `fields`, `engine` and `alert` are the core: no I/O, no clock, no runtime.
+//! `event`, `fields`, `engine`, `correlate` and `alert` are the core: no I/O, no clock, no runtime.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ pub mod app;
 pub mod certificates;
 pub mod cli;
 pub mod config;
+pub mod correlate;
 pub mod engine;
 pub mod event;
 pub mod fields;

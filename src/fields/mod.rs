@@ -15,7 +15,7 @@ pub mod evt;
 pub mod jevt;
 pub mod ka;
 pub mod syscall;
-mod uri;
+pub(crate) mod uri;
 pub mod value;
 
 pub use value::{List, Place, Scratch, Text, Value};

@@ -1,0 +1,21 @@
+//! Who is behind a process that came into a container: requests of the audit log and reviews of admission, joined with
+//! the processes that appeared.
+//!
+//! A pure state: facts go in, time is an argument, nothing is read from outside. What is decided depends on the facts
+//! that are known, not on the order in which they came: with each of them the pod that it concerns is decided anew.
+//!
+//! - `fact`: what is told; [`read`]: audit events and reviews to facts;
+//! - `sessions`: what is known of each pod, and what follows from it;
+//! - `matching`: which pairs of requests and processes are certain.
+//!
+//! A wrong name is worse than none. A request and a process belong together when an exact key says so
+//! ([`Evidence::RequestKey`]), when neither could belong to anything else ([`Evidence::Unique`]), or when facts of the
+//! record exclude all else ([`Evidence::Ordered`]). Otherwise every candidate is told.
+
+pub mod fact;
+mod matching;
+pub mod read;
+mod sessions;
+
+pub use fact::{Entry, Fact, Person, PodName, ProcessId, Review, Root, Stage, Target, Via};
+pub use sessions::{Actor, Change, Correlator, Counts, Evidence, Settings, State};
