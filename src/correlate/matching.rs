@@ -99,7 +99,9 @@ mod tests {
 
     #[test]
     fn certain_pairs() {
-        let cases: [(&[&[usize]], usize, &[Option<usize>], &[bool]); 7] = [
+        /// Edges, number of right nodes, partners and completeness wanted.
+        type Case<'a> = (&'a [&'a [usize]], usize, &'a [Option<usize>], &'a [bool]);
+        let cases: [Case<'_>; 7] = [
             (&[&[0]], 1, &[Some(0)], &[true]),
             // Either could be.
             (&[&[0, 1], &[0, 1]], 2, &[None, None], &[true, true]),
