@@ -3,15 +3,14 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use saker::event::syscall::Kind;
 use saker::processes::Process;
 use serde_json::{Value, json};
 
+use crate::containerd::{Group, UID, new_id};
 use crate::harness::{Live, field, rule, turn};
-
-const UID: &str = "7c1f0d3e-0a1b-4c2d-8e3f-5a6b7c8d9e0f";
 
 /// Whether these programs are there.
 pub fn have(programs: &[&str]) -> bool {
@@ -39,14 +38,16 @@ pub fn run(program: &str, arguments: &[&str]) {
 struct Runc {
     id: String,
     directory: tempfile::TempDir,
+    /// Goes after the container.
+    group: Group,
 }
 
 impl Runc {
     /// Writes its bundle: a root file system that borrows this machine's programs, and a configuration.
     fn new() -> Runc {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-        let id = format!("{:032x}{now:032x}", std::process::id());
+        let id = new_id();
         let runc = Runc {
+            group: Group(id.clone()),
             id,
             directory: tempfile::tempdir().unwrap(),
         };
@@ -73,7 +74,7 @@ impl Runc {
             "io.kubernetes.cri.sandbox-name": "web-0",
             "io.kubernetes.cri.sandbox-namespace": "shop",
         });
-        spec["linux"]["cgroupsPath"] = runc.group().into();
+        spec["linux"]["cgroupsPath"] = runc.group.path().into();
         let mount = json!({"destination": "/usr", "source": "/usr", "type": "bind", "options": ["rbind", "ro"]});
         spec["mounts"].as_array_mut().unwrap().push(mount);
         // Some machines do not let namespaces of the network be made.
@@ -86,10 +87,6 @@ impl Runc {
 
     fn bundle(&self) -> PathBuf {
         self.directory.path().canonicalize().unwrap()
-    }
-
-    fn group(&self) -> String {
-        format!("/saker-{0}/kubepods/burstable/pod{UID}/{0}", self.id)
     }
 
     fn start(&self) {
@@ -115,15 +112,6 @@ impl Runc {
 impl Drop for Runc {
     fn drop(&mut self) {
         let _ = Command::new("runc").args(["delete", "-f", &self.id]).output();
-        let trees = std::fs::read_dir("/sys/fs/cgroup")
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.path());
-        for tree in trees.chain(["/sys/fs/cgroup".into()]) {
-            for directory in tree.join(&self.group()[1..]).ancestors().take(5) {
-                let _ = std::fs::remove_dir(directory);
-            }
-        }
     }
 }
 
