@@ -19,6 +19,8 @@ typedef long long __s64;
 #define NOINLINE __attribute__((noinline))
 #define CORE __attribute__((preserve_access_index))
 
+struct seq_file;
+
 enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PROG_ARRAY = 3, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9, MAP_RINGBUF = 27 };
 
 #define HELPER(number, result, name, ...) static result (*const name)(__VA_ARGS__) = (void *)number
@@ -30,7 +32,9 @@ HELPER(112, long, bpf_probe_read_user, void *to, __u32 size, const void *from);
 HELPER(113, long, bpf_probe_read_kernel, void *to, __u32 size, const void *from);
 HELPER(114, long, bpf_probe_read_user_str, void *to, __u32 size, const void *from);
 HELPER(115, long, bpf_probe_read_kernel_str, void *to, __u32 size, const void *from);
+HELPER(14, __u64, bpf_get_current_pid_tgid, void);
 HELPER(125, __u64, bpf_ktime_get_boot_ns, void);
+HELPER(127, long, bpf_seq_write, struct seq_file *seq, const void *data, __u32 size);
 HELPER(130, long, bpf_ringbuf_output, void *ring, void *data, __u64 size, __u64 flags);
 HELPER(134, __u64, bpf_ringbuf_query, void *ring, __u64 what);
 HELPER(158, struct task_struct *, bpf_get_current_task_btf, void);
@@ -128,6 +132,9 @@ struct sock_common {
 struct sock { struct sock_common __sk_common; __u16 sk_type; __u16 sk_protocol; } CORE;
 struct socket { short type; struct sock *sk; } CORE;
 struct linux_binprm { struct file *file; const char *filename; } CORE;
+struct bpf_iter_meta { struct seq_file *seq; } CORE;
+/* Context of the task iterator (kernel/bpf/task_iter.c). */
+struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; } CORE;
 
 /* The frame that a system call has saved (arch/x86/include/asm/ptrace.h). */
 struct pt_regs { unsigned long r10, r9, r8, dx, si, di, orig_ax, ax; } CORE;

@@ -21,7 +21,6 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 #define S_IFBLK 0060000
 #define AT_FDCWD -100
 #define OVERLAYFS_MAGIC 0x794c7630
-#define MAX_ERRNO 4095
 
 /* Keeps the compiler from checking another copy of a value than the one that is used. */
 #define BARRIER(value) asm volatile("" : "+r"(value))
@@ -58,6 +57,7 @@ struct walk {
 	__u32 at;     /* first byte of the text so far; it ends at PATH_SIZE */
 	__u32 cut;
 	char text[2 * PATH_SIZE];
+	struct wire_process about; /* the stack has no room for it */
 };
 
 struct {
@@ -71,13 +71,27 @@ MAP(hints, MAP_ARRAY, __u32, struct hint, 4 * 256);
 MAP(cgroups, MAP_LRU_HASH, __u64, __u8, 16384);
 MAP(lost, MAP_PERCPU_ARRAY, __u32, __u64, WIRE_KINDS);
 MAP(settings, MAP_ARRAY, __u32, struct settings, 1);
-MAP(records, MAP_PERCPU_ARRAY, __u32, struct record, 1);
-MAP(walks, MAP_PERCPU_ARRAY, __u32, struct walk, 1);
+/* The second of each is the reader's own: its snapshot of all tasks may be interrupted by what other tasks do. */
+MAP(records, MAP_PERCPU_ARRAY, __u32, struct record, 2);
+MAP(walks, MAP_PERCPU_ARRAY, __u32, struct walk, 2);
 
 INLINE struct settings *get_settings(void)
 {
 	__u32 zero = 0;
 	return bpf_map_lookup_elem(&settings, &zero);
+}
+
+INLINE __u32 scratch_index(void)
+{
+	struct settings *settings = get_settings();
+
+	return settings && settings->own_pid == bpf_get_current_pid_tgid() >> 32;
+}
+
+INLINE struct record *get_record(void)
+{
+	__u32 index = scratch_index();
+	return bpf_map_lookup_elem(&records, &index);
 }
 
 /* The cgroup that tells containers apart: the unified hierarchy's, or where that is not used (all processes are in its
@@ -152,8 +166,8 @@ INLINE __u64 cgroup_id(struct task_struct *task)
 
 INLINE struct walk *get_walk(void)
 {
-	__u32 zero = 0;
-	return bpf_map_lookup_elem(&walks, &zero);
+	__u32 index = scratch_index();
+	return bpf_map_lookup_elem(&walks, &index);
 }
 
 /* One name of a path; as d_path() does. */
@@ -654,8 +668,7 @@ INLINE void append_base(struct record *record, __u32 which, struct call *call, _
 
 INLINE struct record *begin(struct call *call)
 {
-	__u32 zero = 0;
-	struct record *record = bpf_map_lookup_elem(&records, &zero);
+	struct record *record = get_record();
 
 	if (!record)
 		return 0;
@@ -1080,35 +1093,42 @@ INLINE void append_cgroup(struct record *record, struct task_struct *task)
 	append_walk(record, PART_CGROUP, walk, CGROUP_SIZE);
 }
 
+/* What an execve and a snapshot tell of a process, but for its texts in user memory. */
+INLINE void append_process(struct record *record, struct wire_process *about, struct task_struct *task)
+{
+	struct mm_struct *mm;
+	struct fs_struct *fs;
+	struct file *exe;
+
+	describe_process(about, task);
+#pragma unroll
+	for (int fd = 0; fd < 3; fd++)
+		about->stdio[fd] = type_of(task, fd);
+	if (!READ(mm, task->mm) && mm && !READ(exe, mm->exe_file) && exe)
+		append_path(record, PART_BASE1, fs_of(task), &exe->f_path);
+	if (!READ(fs, task->fs) && fs)
+		append_path(record, PART_BASE2, fs_of(task), &fs->pwd);
+	APPEND(record, PART_OBJECT, about, sizeof(*about), sizeof(*about), bpf_probe_read_kernel);
+}
+
 SEC("tp_btf/sched_process_exec")
 int process_exec(__u64 *context)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct settings *settings = get_settings();
-	struct wire_process about;
+	struct walk *walk = get_walk();
 	struct mm_struct *mm;
-	struct fs_struct *fs;
-	struct file *exe;
 	struct record *record;
 	unsigned long start = 0, end = 0;
-	__u32 zero = 0;
 
-	record = bpf_map_lookup_elem(&records, &zero);
-	if (!record || !settings)
+	record = get_record();
+	if (!record || !settings || !walk)
 		return 0;
 	fill_header(&record->head, task, WIRE_EXEC);
 	/* The thread that had called execve; its id is gone by now. */
 	record->head.arg[0] = (__u32)context[1];
-	describe_process(&about, task);
-#pragma unroll
-	for (int fd = 0; fd < 3; fd++)
-		about.stdio[fd] = type_of(task, fd);
-	if (!READ(mm, task->mm) && mm && !READ(exe, mm->exe_file) && exe)
-		append_path(record, PART_BASE1, fs_of(task), &exe->f_path);
-	if (!READ(fs, task->fs) && fs)
-		append_path(record, PART_BASE2, fs_of(task), &fs->pwd);
-	APPEND(record, PART_OBJECT, &about, sizeof(about), sizeof(about), bpf_probe_read_kernel);
-	if (mm) {
+	append_process(record, &walk->about, task);
+	if (!READ(mm, task->mm) && mm) {
 		READ(start, mm->arg_start);
 		READ(end, mm->arg_end);
 		if (end > start)
@@ -1116,7 +1136,7 @@ int process_exec(__u64 *context)
 		start = end = 0;
 		READ(start, mm->env_start);
 		READ(end, mm->env_end);
-		if (end > start && (settings->environment || about.level > 0))
+		if (end > start && (settings->environment || walk->about.level > 0))
 			APPEND(record, PART_ENV, (void *)start, end - start, ENV_SIZE, bpf_probe_read_user);
 	}
 	append_cgroup(record, task);
@@ -1130,12 +1150,11 @@ int process_fork(__u64 *context)
 	struct task_struct *parent = (struct task_struct *)context[0], *child = (struct task_struct *)context[1];
 	struct wire_process about;
 	struct record *record;
-	__u32 zero = 0;
 
 	/* A new thread is no new process. */
 	if (child->pid != child->tgid)
 		return 0;
-	record = bpf_map_lookup_elem(&records, &zero);
+	record = get_record();
 	if (!record)
 		return 0;
 	fill_header(&record->head, parent, WIRE_FORK);
@@ -1156,12 +1175,11 @@ int process_exit(__u64 *context)
 	struct signal_struct *signal = task->signal;
 	struct record *record;
 	int live = 1, code = 0;
-	__u32 zero = 0;
 
 	/* do_exit() has counted this thread off already: the process ends with its last one. */
 	if (READ(live, signal->live.counter) || live > 0)
 		return 0;
-	record = bpf_map_lookup_elem(&records, &zero);
+	record = get_record();
 	if (!record)
 		return 0;
 	fill_header(&record->head, task, WIRE_EXIT);
@@ -1172,5 +1190,28 @@ int process_exit(__u64 *context)
 	record->head.arg[2] = code & 0x7f;
 	record->head.arg[3] = code >> 7 & 1;
 	send(record);
+	return 0;
+}
+
+/* The processes that run already, when user space reads the iterator: an execve's record each, without texts. */
+SEC("iter/task")
+int snapshot(struct bpf_iter__task *context)
+{
+	struct task_struct *task = context->task;
+	struct walk *walk = get_walk();
+	struct record *record;
+	__u32 size;
+
+	if (!task || task->pid != task->tgid)
+		return 0;
+	record = get_record();
+	if (!record || !walk)
+		return 0;
+	fill_header(&record->head, task, WIRE_EXEC);
+	append_process(record, &walk->about, task);
+	append_cgroup(record, task);
+	size = record->head.size;
+	if (size <= sizeof(*record))
+		bpf_seq_write(context->meta->seq, record, size);
 	return 0;
 }

@@ -33,6 +33,11 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         zone: jiff::tz::TimeZone::UTC,
     };
     let mut judge = Judge::new(Limits { processes: 8, containers: 2 }, Arc::new(host), 0);
+    // As the kernel's list of tasks has them: each record says how long it is.
+    let mut listed = input;
+    while let Ok(Some(record)) = Record::take(&mut listed) {
+        let _ = record.process();
+    }
     // Records one after the other, each with its length before it.
     let mut rest = input;
     while let [low, high, tail @ ..] = rest {

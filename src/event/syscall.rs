@@ -251,6 +251,21 @@ impl<'a> Record<'a> {
         Ok(Record { bytes, head, kind })
     }
 
+    /// Takes the first of several records that follow each other; nothing at the end.
+    ///
+    /// # Errors
+    /// As [`Record::parse`]; what follows is lost then.
+    pub fn take(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>, RecordError> {
+        let all = std::mem::take(bytes);
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let (head, _) = Header::read_from_prefix(all).map_err(|_| RecordError::Short(all.len()))?;
+        let (first, rest) = all.split_at(all.len().min(head.size as usize));
+        *bytes = rest;
+        Record::parse(first).map(Some)
+    }
+
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -419,6 +434,25 @@ mod tests {
         assert_eq!(record.part(Part::Env), b"");
         assert_eq!(record.file(), Some(about));
         assert_eq!(record.process(), None);
+    }
+
+    #[test]
+    fn records_follow_each_other() {
+        let mut bytes = Vec::new();
+        for pid in [1, 2] {
+            let head = Header {
+                pid,
+                ..Header::default()
+            };
+            encode(head, [b"/x"; PARTS], &mut bytes);
+        }
+        let mut rest = &bytes[..];
+        let pids = [(); 3].map(|()| Record::take(&mut rest).unwrap().map(|record| record.head.pid));
+        assert_eq!(pids, [Some(1), Some(2), None]);
+        let mut rest = &bytes[..bytes.len() - 1];
+        assert!(Record::take(&mut rest).is_ok_and(|first| first.is_some()));
+        assert!(matches!(Record::take(&mut rest), Err(RecordError::Size { .. })));
+        assert!(rest.is_empty());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::event::syscall::ProcessInfo;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fact {
-    /// A process as /proc shows it.
+    /// A process that runs already.
     Process(Snapshot),
     /// A process that is there no more, whose end no record has told.
     Gone(Key),
@@ -52,11 +52,11 @@ pub struct User {
     pub shell: Box<str>,
 }
 
-/// A process as /proc shows it: what the records of its fork and execve would have told.
+/// A process as the kernel's task iterator or /proc shows it: what the records of its fork and execve would have told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Snapshot {
-    /// Starts are in ticks, rounded down: see [`super::Key`].
+    /// Starts that /proc tells are in ticks, rounded down: see [`super::Key`].
     pub info: ProcessInfo,
     #[serde(with = "bytes")]
     pub exe: Box<[u8]>,

@@ -199,3 +199,72 @@ fn environments_follow_the_rules() {
     let marks: Vec<String> = seen.of("asks").map(|alert| field(alert, "proc.env[MARK]")).collect();
     assert_eq!(marks, ["seen"]);
 }
+
+/// A directory of /proc under something else.
+struct Hidden(String);
+
+impl Hidden {
+    fn new(pid: u32) -> Option<Hidden> {
+        let hidden = Hidden(format!("/proc/{pid}"));
+        let status = Command::new("mount").args(["-t", "tmpfs", "none", &hidden.0]).status();
+        status.is_ok_and(|status| status.success()).then_some(hidden)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // It goes with the process, if not before.
+        let _ = Command::new("umount").arg(&self.0).stderr(Stdio::null()).status();
+    }
+}
+
+#[test]
+fn a_process_that_a_mount_over_proc_hides_is_known() {
+    let Some(_turn) = turn() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let go = dir.path().join("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let script = "read line < go; : < seen; read line < go";
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", script])
+        .current_dir(&dir)
+        .spawn()
+        .unwrap();
+    std::fs::write(dir.path().join("seen"), "").unwrap();
+    let Some(hidden) = Hidden::new(child.id()) else {
+        eprintln!("SKIPPED: nothing can be mounted over a directory of /proc here");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return;
+    };
+    let seen = dir.path().canonicalize().unwrap().join("seen");
+    let condition = format!("evt.type in (open, openat) and fd.name = {}", seen.display());
+    let fields = ["proc.pid", "proc.exepath", "proc.cwd", "proc.ppid"];
+    let live = Live::start(&rule("seen", &condition, &fields));
+    std::fs::write(&go, "now\n").unwrap();
+    live.wait_for("the open", |seen| seen.of("seen").next().cloned());
+    std::fs::write(&go, "end\n").unwrap();
+    child.wait().unwrap();
+    drop(hidden);
+    let (seen, recording) = live.finish();
+    let alert = seen.of("seen").next().unwrap();
+    let shell = std::fs::canonicalize("/bin/sh").unwrap();
+    let cwd = dir.path().canonicalize().unwrap();
+    let want = [
+        child.id().to_string(),
+        shell.display().to_string(),
+        format!("{}/", cwd.display()),
+        std::process::id().to_string(),
+    ];
+    let is = ["proc.pid", "proc.exepath", "proc.cwd", "proc.ppid"].map(|name| field(alert, name));
+    assert_eq!(is, want);
+    // What it was, before anything that it did: with the start that only the kernel knows.
+    let told = format!("\"pid\":{},", child.id());
+    let mut facts = recording.0.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
+    let fact = facts
+        .find(|line| line.contains("\"process\"") && line.contains(&told))
+        .expect("told of at the start");
+    let fact: Value = serde_json::from_str(&fact).unwrap();
+    let start = fact["fact"]["process"]["info"]["start"].as_u64().unwrap();
+    assert!(!start.is_multiple_of(10_000_000), "{fact}");
+}

@@ -5,11 +5,12 @@
 //! tracefs has them, otherwise the tracepoint of all returns, which every call of the machine pays for.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, ProgramArray, RingBuf};
 use aya::programs::trace_point::TracePointLinkId;
-use aya::programs::{BtfTracePoint, ProgramError, TracePoint};
+use aya::programs::{BtfTracePoint, Iter, ProgramError, TracePoint};
 use aya::{Btf, BtfError, Ebpf, EbpfError, EbpfLoader};
 
 use super::permissions;
@@ -39,6 +40,9 @@ const PROCESS_EVENTS: [(&str, &str); 3] = [
     ("process_fork", "sched_process_fork"),
     ("process_exit", "sched_process_exit"),
 ];
+
+/// The program that lists tasks.
+const TASKS: &str = "snapshot";
 
 /// How the probe is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +85,8 @@ pub enum ProbeError {
     Program(&'static str, #[source] Box<ProgramError>),
     #[error("map `{0}` of the probe: {1}")]
     Map(&'static str, #[source] MapError),
+    #[error("the kernel's list of tasks cannot be read: {0}")]
+    Tasks(#[source] std::io::Error),
     #[error("the thread that loads the probe has failed")]
     Thread,
 }
@@ -302,6 +308,26 @@ impl Probe {
         Ok(lost)
     }
 
+    /// The processes that run, by the kernel's task iterator: records of an execve each, without command line and
+    /// environment. Those of our own PID namespace and the ones below it.
+    ///
+    /// # Errors
+    /// Where the kernel offers none.
+    pub fn tasks(&mut self) -> Result<Vec<u8>, ProbeError> {
+        let error = |e| ProbeError::Program(TASKS, Box::new(e));
+        let program: &mut Iter = program(&mut self.ebpf, TASKS)?;
+        let link = program
+            .attach()
+            .and_then(|link| program.take_link(link))
+            .map_err(error)?;
+        let mut file = link
+            .into_file()
+            .map_err(|e| ProbeError::Tasks(std::io::Error::other(e)))?;
+        let mut tasks = Vec::new();
+        file.read_to_end(&mut tasks).map_err(ProbeError::Tasks)?;
+        Ok(tasks)
+    }
+
     /// The ring of records, once; its descriptor becomes readable when the kernel wakes its reader.
     pub fn take_ring(&mut self) -> Option<RingBuf<MapData>> {
         self.ring.take()
@@ -327,6 +353,10 @@ fn load(setup: Setup) -> Result<Probe, ProbeError> {
         let program: &mut BtfTracePoint = program(&mut ebpf, name)?;
         program.load(tracepoint, &btf).map_err(error)?;
         program.attach().map_err(error)?;
+    }
+    let tasks: &mut Iter = program(&mut ebpf, TASKS)?;
+    if let Err(error) = tasks.load("task", &btf) {
+        tracing::info!(%error, "the kernel has no task iterator; /proc tells what runs");
     }
     let ring = ebpf
         .take_map("ring")

@@ -1,4 +1,5 @@
-//! Processes as /proc shows them: at start, and where records were lost.
+//! Processes as /proc shows them: at start, where the kernel's task iterator does not tell of them, and where records
+//! were lost.
 //!
 //! Nothing here fails: what may not be read, or is gone by the time it is read, is empty, and a process without `stat`
 //! and `status` is not there. Starts are in clock ticks; [`crate::processes::Key`] says how they become exact.
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use crate::event::syscall::{EXE_MEMFD, EXE_WRITABLE, ProcessInfo};
+use crate::event::syscall::{EXE_MEMFD, EXE_WRITABLE, Part, ProcessInfo, Record};
 use crate::processes::{Snapshot, TICK};
 
 pub mod parse;
@@ -90,6 +91,32 @@ impl Procfs {
         }
         // Its id was given to another one meanwhile.
         (self.own(pid)?.stat.start == own.stat.start).then_some(snapshot)
+    }
+
+    /// A process that the kernel's task iterator tells of (see [`super::probe::Probe::tasks`]), with the texts that only
+    /// /proc has. A mount over its directory hides those, and nothing else.
+    pub fn told(&self, task: &Record<'_>) -> Option<Snapshot> {
+        let info = task.process()?;
+        let same = parse::stat(&read(&self.file(info.pid, "stat"))).is_some_and(|stat| stat.start == info.start / TICK);
+        Some(Snapshot {
+            info,
+            exe: task.part(Part::Base1).into(),
+            argv: self.text(same, info.pid, "cmdline"),
+            env: self.text(same && self.environment, info.pid, "environ"),
+            cwd: task.part(Part::Base2).into(),
+            cgroup: task.head.cgroup,
+            cgroup_path: task.part(Part::Cgroup).into(),
+        })
+    }
+
+    fn text(&self, wanted: bool, pid: u32, name: &str) -> Box<[u8]> {
+        let mut text = if wanted {
+            read(&self.file(pid, name))
+        } else {
+            Vec::new()
+        };
+        text.truncate(TEXT);
+        text.into()
     }
 
     fn file(&self, pid: u32, name: &str) -> PathBuf {
@@ -173,16 +200,11 @@ impl Procfs {
             ..ProcessInfo::default()
         };
         let exe = self.executable(pid, &mut info);
-        let text = |name| cut(read(&self.file(pid, name)));
         Snapshot {
             info,
             exe: exe.into(),
-            argv: text("cmdline"),
-            env: if self.environment {
-                text("environ")
-            } else {
-                Box::default()
-            },
+            argv: self.text(true, pid, "cmdline"),
+            env: self.text(self.environment, pid, "environ"),
             cwd: self.link(pid, "cwd").into(),
             cgroup: own.cgroup,
             cgroup_path: own.cgroup_path.clone().into(),
@@ -226,11 +248,6 @@ impl Procfs {
 
 fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_default()
-}
-
-fn cut(mut text: Vec<u8>) -> Box<[u8]> {
-    text.truncate(TEXT);
-    text.into()
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> u64 {

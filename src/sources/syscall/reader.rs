@@ -111,7 +111,7 @@ impl<S: Sink> Reader<S> {
         for fact in reader.metadata.node() {
             reader.judge.tell(&fact);
         }
-        for snapshot in reader.procfs.all() {
+        for snapshot in reader.running() {
             reader.learn(snapshot);
         }
         Ok(reader)
@@ -247,6 +247,31 @@ impl<S: Sink> Reader<S> {
             self.sink.events(good, bad);
         }
         (good + bad) as usize
+    }
+
+    /// The processes that run, parents before children: from the kernel, or where it does not tell, from /proc.
+    fn running(&mut self) -> Vec<Snapshot> {
+        let tasks = self.probe.tasks().unwrap_or_else(|error| {
+            tracing::debug!(%error, "/proc tells what runs");
+            Vec::new()
+        });
+        let mut rest = &tasks[..];
+        let mut all = Vec::new();
+        loop {
+            match Record::take(&mut rest) {
+                Ok(Some(task)) => all.extend(self.procfs.told(&task)),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the kernel's list of tasks cannot be read; /proc tells what runs");
+                    all.clear();
+                }
+            }
+        }
+        if all.is_empty() {
+            return self.procfs.all();
+        }
+        all.sort_unstable_by_key(|snapshot| (snapshot.info.start, snapshot.info.pid));
+        all
     }
 
     fn learn(&mut self, snapshot: Snapshot) {
