@@ -8,7 +8,8 @@
 //! - `records`: what fork, execve, exit and some system calls change;
 //! - `facts`: what is told from outside the kernel;
 //! - `places`: cgroups, containers, their users; [`cgroup`] reads ids of containers out of paths;
-//! - `exec_root`: which process has come into a running container.
+//! - `exec_root`: which process has come into a running container;
+//! - `sockets`: who connected and who accepted.
 //!
 //! Records may be lost. A process that acts and is not known, or whose execve was not seen, is asked for with
 //! [`Applied::Unknown`]; a process whose id is used again has ended; those whose end was lost otherwise can be told with
@@ -24,6 +25,7 @@ mod exec_root;
 mod facts;
 mod places;
 mod records;
+mod sockets;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ pub use facts::{Fact, Snapshot, User};
 pub use places::Place;
 
 use places::Places;
+use sockets::Sockets;
 use table::Table;
 
 /// /proc tells the start of a process in ticks of this many nanoseconds, rounded down (`USER_HZ` is 100 on every
@@ -162,6 +165,7 @@ pub struct Counts {
 pub struct Processes {
     table: Table,
     places: Places,
+    sockets: Sockets,
     unknown: u64,
     repaired: u64,
     /// Who was asked for last.
@@ -175,6 +179,7 @@ impl Processes {
         Processes {
             table: Table::new(limits.processes),
             places: Places::new(limits.containers),
+            sockets: Sockets::default(),
             unknown: 0,
             repaired: 0,
             asked: None,
@@ -231,6 +236,12 @@ impl Processes {
     /// Parent, grandparent and so on, 64 at most.
     pub fn ancestors(&self, process: &Process) -> impl Iterator<Item = &Process> {
         std::iter::successors(self.parent(process), |process| self.parent(process)).take(64)
+    }
+
+    /// Whether the process is the server's end of the connection of a socket, by its inode number; nothing when neither
+    /// the connect nor the accept was seen.
+    pub fn serves(&self, ino: u64) -> Option<bool> {
+        self.sockets.serves(ino)
     }
 
     /// Where a cgroup is.

@@ -35,6 +35,7 @@ impl Processes {
 
     fn call(&mut self, record: &Record<'_>) -> Applied {
         let (head, key) = (&record.head, actor_key(record));
+        self.sockets.call(record);
         let Some(entry) = self.table.get_mut(key) else {
             self.unknown += 1;
             return self.ask(key);

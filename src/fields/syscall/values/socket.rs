@@ -1,7 +1,8 @@
 //! Fields of the two ends of a connection.
 //!
 //! Which end is the client: the one that connects. `connect` and `send…` make the process the client, `accept`, `bind`
-//! and `listen` the server; otherwise the end with the lower port is taken for the server's.
+//! and `listen` the server; other calls on a socket follow the `connect` or `accept` that made its connection. Where none
+//! was seen, the end with the lower port is taken for the server's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -139,7 +140,8 @@ impl SyscallView<'_> {
             "connect" => false,
             _ if file.state == LISTENING => true,
             "sendto" | "sendmsg" | "sendmmsg" if told.is_some() => false,
-            _ => peer.is_some_and(|peer| local.1 != 0 && local.1 < peer.1),
+            _ => (self.processes.serves(file.ino))
+                .unwrap_or_else(|| peer.is_some_and(|peer| local.1 != 0 && local.1 < peer.1)),
         };
         Some(Ends { local, peer, serves })
     }

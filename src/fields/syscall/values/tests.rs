@@ -117,6 +117,7 @@ fn processes() -> Processes {
 struct Event {
     head: Header,
     parts: [Vec<u8>; PARTS],
+    before: Option<Box<Event>>,
 }
 
 /// A call of a process at second 100.
@@ -144,6 +145,18 @@ fn call(pid: u32, name: &str, arg: [i64; 6], result: i64) -> Event {
 }
 
 impl Event {
+    /// Another event came before it.
+    fn after(mut self, other: Event) -> Event {
+        self.before = Some(Box::new(other));
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(self.head, std::array::from_fn(|i| &self.parts[i][..]), &mut bytes);
+        bytes
+    }
+
     fn with(mut self, part: Part, bytes: impl AsRef<[u8]>) -> Event {
         self.parts[part as usize] = bytes.as_ref().to_vec();
         self
@@ -151,10 +164,12 @@ impl Event {
 
     /// The value of each field as text; `-` for none.
     fn values(&self, fields: &[&str]) -> Vec<String> {
-        let mut bytes = Vec::new();
-        encode(self.head, std::array::from_fn(|i| &self.parts[i][..]), &mut bytes);
+        let bytes = self.bytes();
         let record = Record::parse(&bytes).expect("a record");
         let mut processes = processes();
+        if let Some(before) = &self.before {
+            processes.apply(&Record::parse(&before.bytes()).expect("a record"));
+        }
         processes.apply(&record);
         let host = Host {
             name: "node".into(),
@@ -509,13 +524,20 @@ fn ends_of_connections() {
             ("fd.port", "80"),
         ]);
     // Without a word of who began, the lower port serves.
-    call(30, "shutdown", [3, 2, 0, 0, 0, 0], 0)
-        .with(Part::Object, tcp([10, 0, 0, 1], 22, [1, 2, 3, 4], 50_000, 1).as_bytes())
-        .gives(&[
-            ("fd.sport", "22"),
-            ("fd.is_server", "true"),
-            ("evt.arg.how", "SHUT_RDWR"),
-        ]);
+    let low = FileInfo {
+        ino: 7,
+        ..tcp([10, 0, 0, 1], 22, [1, 2, 3, 4], 50_000, 1)
+    };
+    let shutdown = || call(30, "shutdown", [3, 2, 0, 0, 0, 0], 0).with(Part::Object, low.as_bytes());
+    let connect = call(30, "connect", [3, 0, 16, 0, 0, 0], 0).with(Part::Object, low.as_bytes());
+    shutdown()
+        .after(connect)
+        .gives(&[("fd.name", "10.0.0.1:22->1.2.3.4:50000"), ("fd.is_server", "false")]);
+    shutdown().gives(&[
+        ("fd.sport", "22"),
+        ("fd.is_server", "true"),
+        ("evt.arg.how", "SHUT_RDWR"),
+    ]);
 }
 
 #[test]
