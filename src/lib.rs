@@ -8,6 +8,7 @@
 //! - [`engine`]: the Falco rules language, from text to evaluation;
 //! - [`alert`]: what a match becomes;
 //! - [`correlate`]: who is behind a process that came into a container;
+//! - [`bus`]: what audit and admission tell the nodes;
 //! - [`outputs`]: where alerts go;
 //! - [`ruletest`]: rules with unit tests;
 //! - [`replay`]: recorded events through the same engine;
@@ -22,6 +23,7 @@
 
 pub mod alert;
 pub mod app;
+pub mod bus;
 pub mod certificates;
 pub mod cli;
 pub mod config;
