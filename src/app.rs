@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::bus::{Local, Publisher};
 use crate::certificates::{self, CertificateError, DevCertificate};
-use crate::config::{Config, FileSourceConfig, OutputConfig, SourceName};
+use crate::config::{Config, DEFAULT_SOCKET, FileSourceConfig, OutputConfig, SourceName};
 use crate::engine::diagnostic::Diagnostic;
 use crate::engine::{Loaded, RuleSet};
 use crate::event::{Source, Timestamp};
@@ -26,8 +26,10 @@ use crate::sources::syscall::permissions;
 use crate::sources::syscall::probe::{Probe, ProbeError, Setup};
 use crate::sources::syscall::reader::Reader;
 use crate::sources::syscall::service::{Delivery, Service};
+use crate::sources::syscall::sessions::Board;
 use crate::watch::{Group, WatchError, Watcher};
 use crate::web::readiness::Readiness;
+use crate::web::sessions::{SessionsError, SessionsServer};
 use crate::web::status::{StatusError, StatusServer};
 
 /// Directory of the certificate that `serve` makes itself when none is configured.
@@ -55,6 +57,8 @@ pub enum StartError {
     Watch(#[from] WatchError),
     #[error("the probe cannot run: {error}\n  help: {}", .error.help())]
     Probe { error: ProbeError },
+    #[error(transparent)]
+    Sessions(#[from] SessionsError),
     #[error("no way from the audit source to the syscall source: {0}")]
     Bus(std::io::Error),
     #[error("the thread of the syscall source: {0}")]
@@ -79,6 +83,7 @@ pub struct App {
     certificate: Option<DevCertificate>,
     summary: RulesSummary,
     syscall: Option<Reader<Delivery>>,
+    sessions: Option<SessionsServer>,
     probe: ProbeSummary,
     /// Sources that run.
     sources: Vec<Source>,
@@ -215,6 +220,7 @@ impl App {
         let host = Arc::new(host());
         let mut syscall = None;
         let mut publisher = Publisher::default();
+        let mut sessions = None;
         if let Some(probe) = probe {
             let mut reader = Reader::new(
                 probe,
@@ -229,6 +235,7 @@ impl App {
                 let (local, inbox) = Local::new(now()).map_err(StartError::Bus)?;
                 publisher = Publisher::new(Arc::new(local));
                 reader.attend(Box::new(inbox), config.cluster.clone());
+                sessions = bind_sessions(&config, &mut reader)?;
             }
             probe_summary = ProbeSummary::Attached(reader.describe());
             readiness.expect("syscall");
@@ -281,6 +288,7 @@ impl App {
             certificate,
             summary,
             syscall,
+            sessions,
             probe: probe_summary,
             sources,
         })
@@ -334,6 +342,7 @@ impl App {
             watcher,
             mut changes,
             syscall,
+            sessions,
             sources,
             ..
         } = self;
@@ -355,8 +364,9 @@ impl App {
         let status = status.map(|server| tokio::spawn(server.run(until(ended))));
         let webhook = webhook.map(|server| {
             readiness.set("webhook", Ok(()));
-            tokio::spawn(server.run(until(stopped), grace))
+            tokio::spawn(server.run(until(stopped.clone()), grace))
         });
+        let sessions = sessions.map(|server| tokio::spawn(server.run(until(stopped.clone()))));
         let only_files = webhook.is_none() && syscall.is_none();
         let syscall = match syscall {
             Some(reader) => {
@@ -421,6 +431,10 @@ impl App {
         if undelivered > 0 {
             metrics.dropped("outputs", "shutdown", undelivered);
             tracing::error!(undelivered, "alerts could not be delivered before the end");
+        }
+        if let Some(sessions) = sessions {
+            // A panic has been printed.
+            let _ = sessions.await;
         }
         drop(watcher);
         let _ = end.send(true);
@@ -556,6 +570,23 @@ impl FileSources {
         self.stop.set();
         self.ended().await;
     }
+}
+
+/// The socket of `saker sessions`. Nobody has asked for the usual place: that it cannot be used stops nothing.
+fn bind_sessions(config: &Config, reader: &mut Reader<Delivery>) -> Result<Option<SessionsServer>, SessionsError> {
+    let board = Board::default();
+    let usual = DEFAULT_SOCKET.as_ref();
+    let bound = match &config.attribution.socket {
+        Some(path) if path.as_os_str().is_empty() => return Ok(None),
+        Some(path) => Some(SessionsServer::bind(path, board.clone())?),
+        None => SessionsServer::bind(usual, board.clone())
+            .inspect_err(|error| tracing::warn!("{error}"))
+            .ok(),
+    };
+    if bound.is_some() {
+        reader.show(board);
+    }
+    Ok(bound)
 }
 
 /// Messages to nodes that found no room.

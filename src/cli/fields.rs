@@ -31,23 +31,11 @@ pub fn run(args: FieldsArgs) -> ExitCode {
     let source = Source::from_name(&args.source).unwrap_or(Source::K8sAudit);
     let catalog = Catalog::of(source);
     let text = match args.format {
-        Format::Text => text(source, &catalog),
+        Format::Text => text(&catalog),
         Format::Json => json(source, &catalog),
         Format::Markdown => markdown(source, &catalog),
     };
     print(text.as_bytes())
-}
-
-/// Whether events of the source are read. Rules of the others are checked when they are loaded, and wait.
-const fn is_read(source: Source) -> bool {
-    matches!(source, Source::K8sAudit | Source::Syscall)
-}
-
-/// What there is to know before the fields of a source that is not read.
-fn note(source: Source) -> Option<String> {
-    let text =
-        "rules that name these fields are checked when they are loaded, but no events of this source are read yet";
-    (!is_read(source)).then(|| format!("Source `{source}`: {text}."))
 }
 
 /// The name with its argument, as rules write it.
@@ -85,14 +73,13 @@ fn path(field: &Field) -> Option<&str> {
     }
 }
 
-fn text(source: Source, catalog: &Catalog) -> String {
+fn text(catalog: &Catalog) -> String {
     let width = catalog.fields().iter().map(|f| written(f).len()).max().unwrap_or(0);
-    let note = note(source).map(|note| format!("# {note}\n"));
     let rows = catalog
         .fields()
         .iter()
         .map(|f| format!("{:width$}  {:14}  {}\n", written(f), kind(f), f.doc));
-    note.into_iter().chain(rows).collect()
+    rows.collect()
 }
 
 fn json(source: Source, catalog: &Catalog) -> String {
@@ -102,7 +89,7 @@ fn json(source: Source, catalog: &Catalog) -> String {
         .map(|f| {
             serde_json::json!({
                 "name": f.name, "type": f.kind.name(), "list": f.list, "path": path(f), "desc": f.doc,
-                "argument": argument(f), "source": source.name(), "read": is_read(source),
+                "argument": argument(f), "source": source.name(),
             })
         })
         .collect();
@@ -125,8 +112,7 @@ pub fn documentation() -> String {
 
 /// One source's table.
 fn markdown(source: Source, catalog: &Catalog) -> String {
-    let note = note(source).map_or(String::new(), |note| format!("{note}\n\n"));
-    let mut out = format!("## Source `{source}`\n\n{note}| field | type | where | meaning |\n|---|---|---|---|\n");
+    let mut out = format!("## Source `{source}`\n\n| field | type | where | meaning |\n|---|---|---|---|\n");
     for field in catalog.fields() {
         let path = path(field).map_or(String::new(), |p| format!("`{p}`"));
         out += &format!(

@@ -13,6 +13,7 @@ mod record;
 mod replay;
 mod rules;
 mod serve;
+mod sessions;
 pub mod setup;
 
 /// Exit code of wrong usage and wrong configuration (sysexits.h EX_USAGE).
@@ -34,6 +35,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Write what the kernel tells into a file, for replay
     Record(record::RecordArgs),
+    /// Who came into which container, what ran, what was alerted
+    Sessions(sessions::SessionsArgs),
     /// Check and list rules
     Rules(rules::RulesArgs),
     /// List the fields that rules can use
@@ -63,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Record(args) => record::run(args),
+        Command::Sessions(args) => sessions::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Fields(args) => fields::run(args),
         Command::Setup(args) => setup::run(args),

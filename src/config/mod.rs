@@ -189,7 +189,12 @@ pub struct AttributionConfig {
     pub grace: Duration,
     /// Environment variables that hold an exact key, when the first execve has them.
     pub keys: Vec<String>,
+    /// Where `saker sessions` asks; the usual place, if it can be used, where it is left out.
+    pub socket: Option<PathBuf>,
 }
+
+/// The usual place of the socket of `saker sessions`.
+pub const DEFAULT_SOCKET: &str = "/run/saker/sessions.sock";
 
 impl Default for AttributionConfig {
     fn default() -> Self {
@@ -204,6 +209,7 @@ impl Default for AttributionConfig {
             keys: ["SPO_EXEC_REQUEST_UID", "KUBERNETES_EXEC_AUDIT_ID"]
                 .map(str::to_owned)
                 .into(),
+            socket: None,
         }
     }
 }

@@ -148,6 +148,7 @@ pub(super) const ATTRIBUTION: &[Key] = &[
     key("delay", Kind::Duration),
     key("grace", Kind::Duration),
     key("keys", Kind::List(&Kind::Text)),
+    key("socket", Kind::Text),
 ];
 
 pub(super) const TLS: &[Key] = &[

@@ -245,6 +245,6 @@ fn push_json_escapes(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// C1 controls, DEL, line separators, bidirectional controls, and invisible characters.
-fn is_steering(c: char) -> bool {
+pub fn is_steering(c: char) -> bool {
     matches!(c, '\u{7f}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
 }

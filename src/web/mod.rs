@@ -5,4 +5,5 @@ pub mod activity;
 pub mod connections;
 pub mod log_limit;
 pub mod readiness;
+pub mod sessions;
 pub mod status;

@@ -97,6 +97,8 @@ pub struct Attribution {
     order: VecDeque<RequestId>,
     bytes: usize,
     changes: Vec<Change>,
+    /// Counts what sessions show.
+    version: u64,
 }
 
 impl Attribution {
@@ -115,6 +117,25 @@ impl Attribution {
             order: VecDeque::new(),
             bytes: 0,
             changes: Vec::new(),
+            version: 0,
+        }
+    }
+
+    /// Another number whenever sessions show something else.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The name of this node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Who is behind a process that came in.
+    pub fn who(&self, tree: &Tree) -> Option<&Who> {
+        match tree.first {
+            true => self.actors.of_container(tree.cgroup),
+            false => self.actors.of_root(tree.key),
         }
     }
 
@@ -304,6 +325,7 @@ impl Attribution {
 
     fn ran(&mut self, root: Key, process: &Process, at: Timestamp) {
         let Some(tree) = self.trees.get_mut(&root) else { return };
+        self.version += 1;
         tree.living.insert(process.key);
         if tree.first && tree.key != process.key {
             return;
@@ -333,6 +355,7 @@ impl Attribution {
     fn left(&mut self, process: &Process, now: Timestamp) {
         let root = process.exec_root.as_ref().map_or(process.key, |root| root.key);
         let Some(tree) = self.trees.get_mut(&root) else { return };
+        self.version += 1;
         for ran in tree
             .ran
             .iter_mut()
@@ -367,6 +390,7 @@ impl Attribution {
     /// An alert was raised for a process that stems from a root.
     pub fn raised(&mut self, root: Key, raised: Raised) {
         let Some(tree) = self.trees.get_mut(&root) else { return };
+        self.version += 1;
         if tree.raised.len() < EACH {
             tree.raised.push(raised);
         } else {
@@ -382,6 +406,7 @@ impl Attribution {
     /// Sessions that have changed. Fields of later events know of it from now on.
     pub fn changed(&mut self) -> Vec<Session> {
         let changes = std::mem::take(&mut self.changes);
+        self.version += 1;
         changes.into_iter().map(|change| self.session(change)).collect()
     }
 
@@ -399,10 +424,7 @@ impl Attribution {
         };
         if let Some(tree) = tree {
             // How long it took to know stays what it was.
-            let before = match tree.first {
-                true => self.actors.of_container(tree.cgroup),
-                false => self.actors.of_root(tree.key),
-            };
+            let before = self.who(tree);
             let kept = before.filter(|before| before.actor == who.actor && before.actor.is_some());
             let who = Who {
                 after: kept.map_or(who.after, |before| before.after),

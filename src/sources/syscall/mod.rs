@@ -13,3 +13,4 @@ pub mod procfs;
 pub mod reader;
 pub mod recording;
 pub mod service;
+pub mod sessions;

@@ -18,6 +18,7 @@ use super::plan::Plan;
 use super::probe::{Hook, Probe, ProbeError};
 use super::procfs::Procfs;
 use super::recording::{self, Start};
+use super::sessions::{Board, Notices};
 use crate::alert::{Alert, Renderer};
 use crate::bus::Inbox;
 use crate::config::{AttributionConfig, SyscallConfig};
@@ -71,6 +72,7 @@ pub struct Reader<S> {
     inbox: Option<Box<dyn Inbox>>,
     up: Option<Option<Timestamp>>,
     cluster: Option<String>,
+    notices: Notices,
     recorder: Option<Recorder>,
     lost: [u64; 4],
     chores: Instant,
@@ -112,6 +114,7 @@ impl<S: Sink> Reader<S> {
             inbox: None,
             up: None,
             cluster: None,
+            notices: Notices::default(),
             recorder: None,
             lost: [0; 4],
             chores: Instant::now(),
@@ -130,6 +133,11 @@ impl<S: Sink> Reader<S> {
     pub fn attend(&mut self, inbox: Box<dyn Inbox>, cluster: Option<String>) {
         self.inbox = Some(inbox);
         self.cluster = cluster;
+    }
+
+    /// Shows sessions to whoever asks the board.
+    pub fn show(&mut self, board: Board) {
+        self.notices = Notices::new(board);
     }
 
     /// What is attached, in one line.
@@ -242,6 +250,7 @@ impl<S: Sink> Reader<S> {
             write_lines(&mut self.recorder, &lines);
         }
         self.sessions(now);
+        self.notices.put_up(&self.judge.attribution);
     }
 
     /// Judges the sessions that have changed.
