@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
 use tokio::sync::{mpsc, watch};
 
+use crate::bus::Publisher;
 use crate::certificates::{self, CertificateError, DevCertificate};
 use crate::config::{Config, FileSourceConfig, OutputConfig, SourceName};
 use crate::engine::diagnostic::Diagnostic;
@@ -239,6 +240,7 @@ impl App {
                 &config.webhook,
                 config.cluster.clone(),
                 Arc::new(move |body: &[u8], cluster: Option<&str>| evaluator.process(body, cluster)),
+                Publisher::default(),
                 Arc::clone(&metrics),
             )?;
             webhook = Some(bound);
