@@ -8,7 +8,7 @@ fn main() {
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
     let mut code =
         String::from("/// Name and text of each built-in rule file.\npub const BUILTIN: &[(&str, &str)] = &[\n");
-    for folder in ["rules/k8s_audit", "rules/syscall"] {
+    for folder in ["rules/k8s_audit", "rules/syscall", "rules/k8s_exec"] {
         println!("cargo::rerun-if-changed={folder}");
         let mut files: Vec<_> = fs::read_dir(Path::new(&root).join(folder))
             .map(|entries| entries.filter_map(|e| e.ok().map(|e| e.path())).collect())

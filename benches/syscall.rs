@@ -107,6 +107,7 @@ impl Set {
                 Arc::clone(rules),
                 Arc::new(host()),
                 &SyscallConfig::default(),
+                &saker::config::AttributionConfig::default(),
                 sink,
             );
             reader.expect("the probe attaches")

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use highway::{HighwayHash, HighwayHasher, Key};
 
+use crate::correlate::{State, Who};
 use crate::engine::format::{self, push_escaped, push_json_string};
 use crate::engine::{Rule, Run};
 use crate::event::time::Civil;
@@ -56,6 +57,121 @@ impl Alert {
         }
         self
     }
+
+    /// Says who is behind the process, where that is known: in the text, and as `actor.*` in the output fields.
+    #[must_use]
+    pub fn attributed(mut self, who: &Who) -> Alert {
+        let mut text = Vec::new();
+        // What is about the session itself says so in its own words.
+        if self.source != Source::K8sExec {
+            push_escaped(describe(who).as_bytes(), &mut text);
+        }
+        let text = into_text(text);
+        self.text = format!("{}{text}", self.text).into();
+        // No quote inside a value is bare, so that this stands between the message and the fields only.
+        if let Some((before, after)) = self.json.split_once("\",\"output_fields\":{") {
+            let end = after.find("},\"priority\":").unwrap_or(after.len());
+            let (fields, rest) = after.split_at(end);
+            let mut all = fields.to_owned();
+            for (name, value) in actor_fields(who) {
+                let nothing = format!("\"{name}\":null");
+                if all.contains(&nothing) {
+                    all = all.replace(&nothing, &format!("\"{name}\":{value}"));
+                } else if !fields.contains(&format!("\"{name}\":")) {
+                    if !all.is_empty() {
+                        all.push(',');
+                    }
+                    all.push_str(&format!("\"{name}\":{value}"));
+                }
+            }
+            self.json = format!("{before}{text}\",\"output_fields\":{{{all}{rest}").into();
+        }
+        self
+    }
+
+    /// Names earlier alerts that this one is about.
+    #[must_use]
+    pub fn related(mut self, uuids: &[[u8; 16]]) -> Alert {
+        if let Some(at) = self.json.find(",\"rule\":").filter(|_| !uuids.is_empty()) {
+            let mut list = Vec::new();
+            for uuid in uuids {
+                list.extend_from_slice(if list.is_empty() { b"\"" } else { b",\"" });
+                push_uuid(*uuid, &mut list);
+                list.push(b'"');
+            }
+            let (head, tail) = self.json.split_at(at);
+            self.json = format!("{head},\"related\":[{}]{tail}", into_text(list)).into();
+        }
+        self
+    }
+}
+
+/// Who is behind a process, in words; empty where there is nothing to say.
+fn describe(who: &Who) -> String {
+    let Some(actor) = &who.actor else {
+        return String::new();
+    };
+    let joined = |texts: &[Box<str>]| texts.iter().map(|text| &**text).collect::<Vec<_>>().join(", ");
+    let mut text = match (&actor.person, who.state) {
+        (Some(person), _) => {
+            let mut text = format!(" | actor {}", person.user);
+            if let Some(real) = &person.impersonator {
+                text.push_str(&format!(" (impersonated by {real})"));
+            }
+            if !person.groups.is_empty() {
+                text.push_str(&format!(" [{}]", joined(&person.groups)));
+            }
+            text
+        }
+        (None, State::Ambiguous) => format!(" | actor one of {}", joined(&actor.candidates)),
+        _ => return String::new(),
+    };
+    if let Some(address) = actor.source_ips.last() {
+        text.push_str(&format!(" from {address}"));
+    }
+    if let Some(agent) = &actor.user_agent {
+        text.push_str(&format!(" with {agent}"));
+    }
+    if let Some(via) = actor.via {
+        text.push_str(&format!(" by {}", via.name()));
+    }
+    text.push_str(&format!(", evidence {}", actor.evidence.name()));
+    if let Some(session) = &actor.session {
+        text.push_str(&format!(", session {session}"));
+    }
+    text
+}
+
+/// The fields of `actor.*` that have a value, as JSON.
+fn actor_fields(who: &Who) -> Vec<(&'static str, String)> {
+    let string = |text: &str| {
+        let mut out = Vec::new();
+        push_json_string(text.as_bytes(), &mut out);
+        String::from(into_text(out))
+    };
+    let list = |texts: &[Box<str>]| {
+        let items: Vec<String> = texts.iter().map(|text| string(text)).collect();
+        (!items.is_empty()).then(|| format!("[{}]", items.join(",")))
+    };
+    let actor = who.actor.as_deref();
+    let person = actor.and_then(|actor| actor.person.as_ref());
+    let text = |value: Option<&Box<str>>| value.map(|value| string(value));
+    let fields = [
+        ("actor.user", text(person.map(|p| &p.user))),
+        ("actor.groups", person.and_then(|p| list(&p.groups))),
+        ("actor.impersonator", text(person.and_then(|p| p.impersonator.as_ref()))),
+        ("actor.source_ips", actor.and_then(|a| list(&a.source_ips))),
+        ("actor.user_agent", text(actor.and_then(|a| a.user_agent.as_ref()))),
+        ("actor.via", actor.and_then(|a| a.via).map(|via| string(via.name()))),
+        ("actor.session", text(actor.and_then(|a| a.session.as_ref()))),
+        ("actor.evidence", actor.map(|a| string(a.evidence.name()))),
+        ("actor.candidates", actor.and_then(|a| list(&a.candidates))),
+        ("actor.state", Some(string(who.state.name()))),
+    ];
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 /// Renders matches. Its buffer is reused.

@@ -2,18 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
 use tokio::sync::{mpsc, watch};
 
-use crate::bus::Publisher;
+use crate::bus::{Local, Publisher};
 use crate::certificates::{self, CertificateError, DevCertificate};
 use crate::config::{Config, FileSourceConfig, OutputConfig, SourceName};
 use crate::engine::diagnostic::Diagnostic;
 use crate::engine::{Loaded, RuleSet};
-use crate::event::Source;
+use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
 use crate::metrics::{Metrics, OutputLabels, copy_counter};
 use crate::outputs::{OutputCounters, OutputError, Outputs};
@@ -55,6 +55,8 @@ pub enum StartError {
     Watch(#[from] WatchError),
     #[error("the probe cannot run: {error}\n  help: {}", .error.help())]
     Probe { error: ProbeError },
+    #[error("no way from the audit source to the syscall source: {0}")]
+    Bus(std::io::Error),
     #[error("the thread of the syscall source: {0}")]
     Thread(std::io::Error),
     #[error("nothing to do: the webhook is disabled, `files` is empty, and the syscall source does not run")]
@@ -188,6 +190,7 @@ impl App {
         let mut sources = Vec::new();
         sources.extend(audit.then_some(Source::K8sAudit));
         sources.extend(probe.is_some().then_some(Source::Syscall));
+        sources.extend((probe.is_some() && config.attribution.enabled).then_some(Source::K8sExec));
         let mut certificate = None;
         if config.webhook.enabled && config.webhook.tls.cert.is_none() {
             let made = certificates::ensure_development(DEVELOPMENT_CERTIFICATES.as_ref())?;
@@ -211,15 +214,22 @@ impl App {
         export_outputs(&metrics, &outputs, &counters);
         let host = Arc::new(host());
         let mut syscall = None;
+        let mut publisher = Publisher::default();
         if let Some(probe) = probe {
-            let reader = Reader::new(
+            let mut reader = Reader::new(
                 probe,
                 Arc::clone(&rules),
                 Arc::clone(&host),
                 &config.syscall,
+                &config.attribution,
                 Delivery::new(outputs.clone(), Arc::clone(&metrics)),
             )
             .map_err(|error| StartError::Probe { error })?;
+            if config.attribution.enabled {
+                let (local, inbox) = Local::new(now()).map_err(StartError::Bus)?;
+                publisher = Publisher::new(Arc::new(local));
+                reader.attend(Box::new(inbox), config.cluster.clone());
+            }
             probe_summary = ProbeSummary::Attached(reader.describe());
             readiness.expect("syscall");
             syscall = Some(reader);
@@ -231,7 +241,9 @@ impl App {
             Arc::clone(&metrics),
             host,
             dead_letter,
+            publisher.clone(),
         ));
+        export_bus(&metrics, publisher.clone());
         let mut webhook = None;
         if config.webhook.enabled {
             readiness.expect("webhook");
@@ -240,7 +252,7 @@ impl App {
                 &config.webhook,
                 config.cluster.clone(),
                 Arc::new(move |body: &[u8], cluster: Option<&str>| evaluator.process(body, cluster)),
-                Publisher::default(),
+                publisher.clone(),
                 Arc::clone(&metrics),
             )?;
             webhook = Some(bound);
@@ -545,6 +557,26 @@ impl FileSources {
         self.stop.set();
         self.ended().await;
     }
+}
+
+/// Messages to nodes that found no room.
+fn export_bus(metrics: &Metrics, publisher: Publisher) {
+    if !publisher.is_open() {
+        return;
+    }
+    metrics.on_scrape(move |metrics| {
+        let labels = crate::metrics::DropLabels {
+            stage: "bus",
+            reason: "full",
+        };
+        copy_counter(&metrics.drops.get_or_create(&labels), publisher.lost());
+    });
+}
+
+/// Nanoseconds since the Unix epoch.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn export_outputs(metrics: &Metrics, outputs: &Outputs, counters: &Arc<OutputCounters>) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::alert::{Renderer, identity};
+use crate::config::AttributionConfig;
 use crate::engine::{Evaluator, Rule, RuleSet};
 use crate::event::audit::Tapes;
 use crate::event::syscall::Record;
@@ -12,7 +13,13 @@ use crate::fields::ka::AuditView;
 use crate::processes::Limits;
 use crate::sources::audit::decode::{self, Item};
 use crate::sources::syscall::judge::Judge;
-use crate::sources::syscall::recording::{self, RecordingError};
+use crate::sources::syscall::recording::{self, RecordingError, Said};
+
+/// What a line of a recording has to be judged.
+enum Due<'a> {
+    Record(&'a Record<'a>),
+    Sessions(Timestamp),
+}
 
 /// Evaluation with its memory, and alerts that wait to be written.
 pub struct Replay {
@@ -24,6 +31,7 @@ pub struct Replay {
     cluster: Option<String>,
     /// The node that recordings of system calls are of.
     node: Option<Judge>,
+    attribution: AttributionConfig,
     /// The record at hand.
     record: Vec<u8>,
     json: bool,
@@ -48,6 +56,7 @@ impl Replay {
             host,
             cluster,
             node: None,
+            attribution: AttributionConfig::default(),
             record: Vec::new(),
             json,
             out: Vec::new(),
@@ -56,6 +65,17 @@ impl Replay {
             bad: 0,
             alerts: 0,
         }
+    }
+
+    /// Joins requests and processes with these settings.
+    #[must_use]
+    pub fn attributing(self, attribution: AttributionConfig) -> Replay {
+        Replay { attribution, ..self }
+    }
+
+    /// The node of the recording at hand, as it was at the end.
+    pub fn node(&self) -> Option<&Judge> {
+        self.node.as_ref()
     }
 
     /// Evaluates the events of a text: lines, documents, or lists; what is no event is counted.
@@ -88,27 +108,15 @@ impl Replay {
                     name: start.host.into(),
                     zone: self.host.zone.clone(),
                 };
-                self.node = Some(Judge::new(Limits::default(), Arc::new(host), start.boot));
+                self.node = Some(Judge::new(
+                    Limits::default(),
+                    Arc::new(host),
+                    start.boot,
+                    &self.attribution,
+                ));
             })
         } else {
-            self.recorded(line, |replay, rules, node, record| {
-                let Replay {
-                    renderer,
-                    out,
-                    json,
-                    alerts,
-                    ..
-                } = replay;
-                node.judge(rules, *record, |rule, time, run| {
-                    *alerts += 1;
-                    if *json {
-                        renderer.json(rule, time, identity(record.bytes(), &rule.name), run, out);
-                    } else {
-                        renderer.text(rule, time, run, out);
-                    }
-                    out.push(b'\n');
-                });
-            })
+            self.recorded(line, Replay::judge)
         };
         if let Err(why) = done {
             self.bad += 1;
@@ -116,33 +124,64 @@ impl Replay {
         }
     }
 
-    /// Takes a line into the state, and hands a record on to `then`.
+    /// Takes a line into the state, and hands on to `then` what is to be judged: a record, or the sessions that have
+    /// changed by that time.
     fn recorded(
         &mut self,
         line: &[u8],
-        then: impl FnOnce(&mut Replay, &RuleSet, &mut Judge, &Record<'_>),
+        mut then: impl FnMut(&mut Replay, &RuleSet, &mut Judge, Due<'_>),
     ) -> Result<(), RecordingError> {
-        let fresh = || Judge::new(Limits::default(), Arc::clone(&self.host), 0);
+        let fresh = || Judge::new(Limits::default(), Arc::clone(&self.host), 0, &self.attribution);
         let mut node = self.node.take().unwrap_or_else(fresh);
         let mut bytes = std::mem::take(&mut self.record);
         let read = recording::line(line, &mut bytes);
+        let rules = std::mem::take(&mut self.rules);
+        let mut sessions = None;
         match &read {
             // Whoever recorded it has asked for what was missing.
-            Ok(Some(fact)) => drop(node.tell(fact)),
-            Ok(None) => {
+            Ok(Said::Fact(fact)) => drop(node.tell(fact)),
+            Ok(Said::Record) => {
                 self.events += 1;
                 if let Ok((record, _)) = node.take(&bytes) {
-                    let rules = std::mem::take(&mut self.rules);
-                    then(self, &rules, &mut node, &record);
-                    self.rules = rules;
+                    then(self, &rules, &mut node, Due::Record(&record));
                     node.settle(&record);
+                    sessions = Some(record.time(node.boot));
                 }
+            }
+            Ok(Said::Heard(now, message)) => {
+                node.hear(message, *now);
+                sessions = Some(*now);
+            }
+            Ok(Said::Listening(now, since)) => node.attribution.up(*since, *now),
+            Ok(Said::Tick(now)) => {
+                node.attribution.pass(*now);
+                sessions = Some(*now);
             }
             Err(_) => {}
         }
+        if let Some(now) = sessions.filter(|_| node.attribution.has_changed()) {
+            then(self, &rules, &mut node, Due::Sessions(now));
+        }
+        self.rules = rules;
         self.node = Some(node);
         self.record = bytes;
         read.map(drop)
+    }
+
+    /// Renders what a record, or a session, raises.
+    fn judge(&mut self, rules: &RuleSet, node: &mut Judge, due: Due<'_>) {
+        let Replay { renderer, .. } = self;
+        let mut alerts = Vec::new();
+        match due {
+            Due::Record(record) => node.alerts(rules, *record, renderer, |alert| alerts.push(alert)),
+            Due::Sessions(now) => node.session_alerts(rules, now, renderer, |alert| alerts.push(alert)),
+        }
+        for alert in alerts {
+            self.alerts += 1;
+            let text = if self.json { &alert.json } else { &alert.text };
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'\n');
+        }
     }
 
     /// Shows `look` what every event does to every rule; see [`Evaluator::inspect`].
@@ -150,7 +189,10 @@ impl Replay {
         if recording::is_part(text) {
             for line in text.split(|b| *b == b'\n').filter(|line| !recording::is_start(line)) {
                 // What cannot be read has been counted when it was evaluated.
-                let _ = self.recorded(line, |_, rules, node, record| node.inspect(rules, *record, &mut look));
+                let _ = self.recorded(line, |_, rules, node, due| match due {
+                    Due::Record(record) => node.inspect(rules, *record, &mut look),
+                    Due::Sessions(now) => node.inspect_sessions(rules, now, &mut look),
+                });
             }
             return;
         }

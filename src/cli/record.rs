@@ -104,7 +104,14 @@ pub fn run(args: RecordArgs) -> ExitCode {
         Some(Err(error)) => return fail(&format!("{error}\n  help: {}", error.help())),
         None => return fail("the syscall source does not run"),
     };
-    let reader = Reader::new(probe, rules, Arc::new(host()), &config.syscall, Tally::default());
+    let reader = Reader::new(
+        probe,
+        rules,
+        Arc::new(host()),
+        &config.syscall,
+        &config.attribution,
+        Tally::default(),
+    );
     let mut reader = match reader {
         Ok(reader) => reader,
         Err(error) => return fail(&format!("{error}\n  help: {}", error.help())),

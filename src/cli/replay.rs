@@ -39,7 +39,7 @@ pub struct ReplayArgs {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Leave the rules of other sources out; recordings say themselves what they are
-    #[arg(long, value_parser = ["k8s_audit", "syscall"])]
+    #[arg(long, value_parser = ["k8s_audit", "syscall", "k8s_exec"])]
     source: Option<String>,
     /// Form of alerts: `json` prints one a line and nothing else
     #[arg(long, value_enum, default_value = "text")]
@@ -75,7 +75,7 @@ pub fn run(args: ReplayArgs) -> ExitCode {
         config.cluster.clone_from(&args.cluster);
     }
     let named = args.source.as_deref().and_then(Source::from_name);
-    let sources = [Source::K8sAudit, Source::Syscall]
+    let sources = Source::RULE_SOURCES
         .into_iter()
         .filter(|s| named.is_none_or(|n| n == *s));
     let sources: Vec<Source> = sources.collect();
@@ -93,7 +93,8 @@ pub fn run(args: ReplayArgs) -> ExitCode {
         host(),
         config.cluster.clone(),
         matches!(args.format, Format::Json),
-    );
+    )
+    .attributing(config.attribution.clone());
     let result = if args.follow {
         follow(&args.files, &mut replay)
     } else {

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::correlate::Settings;
 use crate::event::{Priority, Source};
 use crate::processes::Limits;
 
@@ -42,6 +43,7 @@ pub struct Config {
     /// Audit log files, directories or `-` (stdin) to read beside the webhook.
     pub files: Vec<FileSourceConfig>,
     pub syscall: SyscallConfig,
+    pub attribution: AttributionConfig,
     pub status: StatusConfig,
     /// Where alerts go; empty means one stdout output.
     pub outputs: Vec<OutputConfig>,
@@ -164,6 +166,59 @@ pub struct UserField {
     pub list: bool,
     #[serde(default)]
     pub desc: String,
+}
+
+/// How processes that came into containers are joined with the requests behind them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttributionConfig {
+    pub enabled: bool,
+    /// Name of this node in Kubernetes; the machine's own name where it is left out.
+    pub node: Option<String>,
+    /// How long a process waits for the request behind it.
+    #[serde(with = "duration")]
+    pub patience: Duration,
+    /// How far the clocks of API server and node may be apart.
+    #[serde(with = "duration")]
+    pub skew: Duration,
+    /// The longest time from a request to its process.
+    #[serde(with = "duration")]
+    pub delay: Duration,
+    /// How long a process may live after its request was closed.
+    #[serde(with = "duration")]
+    pub grace: Duration,
+    /// Environment variables that hold an exact key, when the first execve has them.
+    pub keys: Vec<String>,
+}
+
+impl Default for AttributionConfig {
+    fn default() -> Self {
+        let settings = Settings::default();
+        AttributionConfig {
+            enabled: true,
+            node: None,
+            patience: Duration::from_nanos(settings.patience),
+            skew: Duration::from_nanos(settings.skew),
+            delay: Duration::from_nanos(settings.delay),
+            grace: Duration::from_nanos(settings.grace),
+            keys: ["SPO_EXEC_REQUEST_UID", "KUBERNETES_EXEC_AUDIT_ID"]
+                .map(str::to_owned)
+                .into(),
+        }
+    }
+}
+
+impl AttributionConfig {
+    pub fn settings(&self) -> Settings {
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Settings {
+            patience: nanos(self.patience),
+            skew: nanos(self.skew),
+            delay: nanos(self.delay),
+            grace: nanos(self.grace),
+            ..Settings::default()
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

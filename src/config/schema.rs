@@ -67,6 +67,7 @@ pub(super) const ROOT: &[Key] = &[
     key("webhook", Kind::Section(WEBHOOK)),
     key("files", Kind::List(&Kind::Section(FILE_SOURCE))),
     key("syscall", Kind::Section(SYSCALL)),
+    key("attribution", Kind::Section(ATTRIBUTION)),
     key("status", Kind::Section(STATUS)),
     key("outputs", Kind::List(&Kind::Output)),
     key("log", Kind::Section(LOG)),
@@ -138,6 +139,16 @@ pub(super) const SYSCALL: &[Key] = &[
     key("containerd_state", Kind::List(&Kind::Text)),
     key("cri", Kind::Text),
     key("drop_capabilities", Kind::Bool),
+];
+
+pub(super) const ATTRIBUTION: &[Key] = &[
+    key("enabled", Kind::Bool),
+    key("node", Kind::Text),
+    key("patience", Kind::Duration),
+    key("skew", Kind::Duration),
+    key("delay", Kind::Duration),
+    key("grace", Kind::Duration),
+    key("keys", Kind::List(&Kind::Text)),
 ];
 
 pub(super) const TLS: &[Key] = &[

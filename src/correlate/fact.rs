@@ -1,4 +1,5 @@
-//! What the correlator is told: requests to enter a pod, reviews of such requests, and the processes that came in.
+//! What the correlator is told: requests to enter a pod, reviews of such requests, the processes that came in, and
+//! whether anything can be heard.
 //!
 //! Facts come from elsewhere as they happen to arrive; their times are those of whoever saw them.
 
@@ -15,7 +16,9 @@ pub enum Via {
     Attach,
     /// `pods/ephemeralcontainers`: a new container in a running pod (`kubectl debug`).
     Debug,
-    /// `nodes/proxy` to the kubelet's `run`: a new process in a running container.
+    /// A pod that was made to be sat in front of: `kubectl run -it`, `kubectl debug node/…`.
+    Run,
+    /// `nodes/proxy` to the kubelet's `run`, or the kubelet itself: a new process in a running container.
     Kubelet,
 }
 
@@ -25,6 +28,7 @@ impl Via {
             Via::Exec => "exec",
             Via::Attach => "attach",
             Via::Debug => "debug",
+            Via::Run => "run",
             Via::Kubelet => "kubelet",
         }
     }
@@ -32,6 +36,11 @@ impl Via {
     /// Whether it starts a process in a container that runs already.
     pub const fn starts_process(self) -> bool {
         matches!(self, Via::Exec | Via::Kubelet)
+    }
+
+    /// Whether it brings a container of its own.
+    pub const fn starts_container(self) -> bool {
+        matches!(self, Via::Debug | Via::Run)
     }
 }
 
@@ -124,6 +133,8 @@ pub struct ProcessId {
 pub struct Root {
     pub id: ProcessId,
     pub pod: PodName,
+    /// The pod's uid: who is deleted and made again under one name has another.
+    pub uid: Option<Box<str>>,
     pub container: Option<Box<str>>,
     /// Arguments of its first execve; absent where they were not seen.
     pub argv: Option<Vec<Box<str>>>,
@@ -138,12 +149,35 @@ pub struct Root {
     pub keys: Vec<(Box<str>, Box<str>)>,
 }
 
+/// A question of the kubelet: may this user use it directly (port 10250)? It keeps the answer for some minutes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Access {
+    /// When the API server took the question.
+    pub at: Timestamp,
+    pub node: Box<str>,
+    pub user: Box<str>,
+}
+
+/// What a pod of that name was at some time, as the API server answered somebody who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    pub pod: PodName,
+    pub uid: Box<str>,
+    pub at: Timestamp,
+}
+
 /// One thing that the correlator is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
     Entry(Box<Entry>),
     Review(Box<Review>),
+    Access(Box<Access>),
+    Looked(Box<Looked>),
     Root(Box<Root>),
+    /// Since when all that was sent has come, or that nothing comes now. The first such time is when listening began.
+    Bus(Option<Timestamp>),
+    /// Audit events are being taken.
+    Heard,
     /// The process and everything that stems from it have ended.
     Ended {
         id: ProcessId,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use highway::{HighwayHash, HighwayHasher, Key};
 use serde::Deserialize;
 
-use super::fact::{Entry, Person, PodName, RequestId, Review, Stage, Target, Via};
+use super::fact::{Access, Entry, Fact, Looked, Person, PodName, RequestId, Review, Stage, Target, Via};
 use crate::event::Timestamp;
 use crate::event::time::parse_rfc3339;
 use crate::fields::uri;
@@ -61,12 +61,64 @@ struct Event {
     request_received_timestamp: String,
     stage_timestamp: String,
     annotations: BTreeMap<String, String>,
+    verb: String,
     request_object: Option<serde_json::Value>,
+    response_object: Option<serde_json::Value>,
+}
+
+/// What an audit event tells: an entry, a question of a kubelet, or what a pod was.
+pub fn audit(text: &[u8]) -> Option<Fact> {
+    let event: Event = serde_json::from_slice(text).ok()?;
+    let object = &event.object_ref;
+    match (
+        object.resource.as_str(),
+        object.subresource.as_str(),
+        event.verb.as_str(),
+    ) {
+        ("subjectaccessreviews", "", _) => access(&event).map(|access| Fact::Access(Box::new(access))),
+        ("pods", "", "get") => looked(&event).map(|looked| Fact::Looked(Box::new(looked))),
+        _ => entry_of(event).map(|entry| Fact::Entry(Box::new(entry))),
+    }
 }
 
 /// The entry that an audit event is, if it leads into a pod.
 pub fn entry(text: &[u8]) -> Option<Entry> {
-    let event: Event = serde_json::from_slice(text).ok()?;
+    entry_of(serde_json::from_slice(text).ok()?)
+}
+
+/// The kubelet asks with `SubjectAccessReview` (k8s.io/api, authorization/v1) for `nodes/proxy` of its own node when
+/// somebody comes to its port.
+fn access(event: &Event) -> Option<Access> {
+    let node = event.user.username.strip_prefix("system:node:")?;
+    let spec = event.request_object.as_ref()?.get("spec")?;
+    let asked = |name: &str| spec.get("resourceAttributes")?.get(name)?.as_str();
+    let denied = event
+        .response_object
+        .as_ref()
+        .and_then(|o| o.get("status")?.get("allowed")?.as_bool())
+        == Some(false);
+    (asked("resource") == Some("nodes") && asked("subresource") == Some("proxy") && !denied).then_some(())?;
+    Some(Access {
+        at: parse_rfc3339(event.request_received_timestamp.as_bytes())?,
+        node: node.into(),
+        user: spec.get("user")?.as_str()?.into(),
+    })
+}
+
+fn looked(event: &Event) -> Option<Looked> {
+    let meta = event.response_object.as_ref()?.get("metadata")?;
+    let text = |name: &str| meta.get(name)?.as_str();
+    Some(Looked {
+        pod: PodName {
+            namespace: text("namespace")?.into(),
+            name: text("name")?.into(),
+        },
+        uid: text("uid")?.into(),
+        at: parse_rfc3339(event.stage_timestamp.as_bytes())?,
+    })
+}
+
+fn entry_of(event: Event) -> Option<Entry> {
     let stage = match event.stage.as_str() {
         "RequestReceived" => Stage::RequestReceived,
         "ResponseStarted" => Stage::ResponseStarted,
@@ -79,6 +131,7 @@ pub fn entry(text: &[u8]) -> Option<Entry> {
         ("pods", "attach") => streaming(&event, Via::Attach),
         ("pods", "ephemeralcontainers") => debug(object, event.request_object.as_ref()?)?,
         ("nodes", "proxy") => kubelet(event.request_uri.as_bytes())?,
+        ("pods", "") if event.verb == "create" => created(&event)?,
         _ => return None,
     };
     let impersonated = event.impersonated_user.is_some();
@@ -178,7 +231,6 @@ fn streaming(event: &Event, via: Via) -> Target {
 fn debug(object: &ObjectRef, patch: &serde_json::Value) -> Option<Target> {
     let containers = patch.get("spec")?.get("ephemeralContainers")?.as_array()?;
     let added = containers.last()?;
-    let argv = added.get("command").and_then(|c| c.as_array());
     Some(Target {
         via: Via::Debug,
         pod: PodName {
@@ -186,17 +238,60 @@ fn debug(object: &ObjectRef, patch: &serde_json::Value) -> Option<Target> {
             name: object.name.as_str().into(),
         },
         container: added.get("name").and_then(|n| n.as_str()).map(Box::from),
-        argv: argv
-            .into_iter()
-            .flatten()
-            .filter_map(|a| a.as_str())
-            .map(Box::from)
-            .collect(),
+        argv: arguments(added),
         tty: added
             .get("tty")
             .and_then(serde_json::Value::as_bool)
             .unwrap_or_default(),
     })
+}
+
+/// A pod with a container that somebody wants to sit in front of. The name is in the answer where the API server chose
+/// it, so that the first stage tells nothing then.
+fn created(event: &Event) -> Option<Target> {
+    let asked = event.request_object.as_ref()?;
+    let name = |object: &serde_json::Value| Some(object.get("metadata")?.get("name")?.as_str()?.to_owned());
+    let object = &event.object_ref;
+    let own = Some(object.name.clone()).filter(|name| !name.is_empty());
+    let name = own
+        .or_else(|| name(asked))
+        .or_else(|| name(event.response_object.as_ref()?))?;
+    spec_of(asked, &object.namespace, &name)
+}
+
+/// What a pod's specification says of a container with standard input, if it has one.
+fn spec_of(pod: &serde_json::Value, namespace: &str, name: &str) -> Option<Target> {
+    let containers = pod.get("spec")?.get("containers")?.as_array()?;
+    let flag = |container: &serde_json::Value, name: &str| {
+        container.get(name).and_then(serde_json::Value::as_bool) == Some(true)
+    };
+    let container = containers.iter().find(|container| flag(container, "stdin"))?;
+    Some(Target {
+        // `kubectl debug node/…` makes a pod of this name.
+        via: if name.starts_with("node-debugger-") {
+            Via::Debug
+        } else {
+            Via::Run
+        },
+        pod: PodName {
+            namespace: namespace.into(),
+            name: name.into(),
+        },
+        container: container.get("name").and_then(|n| n.as_str()).map(Box::from),
+        argv: arguments(container),
+        tty: flag(container, "tty"),
+    })
+}
+
+fn arguments(container: &serde_json::Value) -> Vec<Box<str>> {
+    let lists = ["command", "args"]
+        .into_iter()
+        .filter_map(|name| container.get(name)?.as_array());
+    lists
+        .flatten()
+        .filter_map(|argument| argument.as_str())
+        .map(Box::from)
+        .collect()
 }
 
 /// `/api/v1/nodes/NODE/proxy/run/NAMESPACE/POD[/UID]/CONTAINER?cmd=…`: the kubelet splits `cmd` at blanks
@@ -246,10 +341,12 @@ struct Request {
     uid: String,
     resource: Resource,
     sub_resource: String,
+    operation: String,
     name: String,
     namespace: String,
     user_info: User,
-    object: Options,
+    object: serde_json::Value,
+    old_object: serde_json::Value,
 }
 
 #[derive(Deserialize, Default)]
@@ -258,7 +355,7 @@ struct Resource {
     resource: String,
 }
 
-/// `PodExecOptions`, `PodAttachOptions`, `NodeProxyOptions`; false flags are absent, and no command is null.
+/// `PodExecOptions`, `PodAttachOptions`; false flags are absent, and no command is null.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Options {
@@ -267,35 +364,78 @@ struct Options {
     tty: bool,
 }
 
-/// The review in a request to an admission endpoint, if it is one of leading into a pod.
+/// The review in a request to an admission endpoint, if it is one of leading into a pod. Of `nodes/proxy` it has no
+/// command, so that those wait for the audit event.
 pub fn review(body: &[u8], at: Timestamp) -> Option<Review> {
     let AdmissionReview { request } = serde_json::from_slice(body).ok()?;
-    let via = match (request.resource.resource.as_str(), request.sub_resource.as_str()) {
-        ("pods", "exec") => Via::Exec,
-        ("pods", "attach") => Via::Attach,
+    let (resource, subresource) = (request.resource.resource.as_str(), request.sub_resource.as_str());
+    let mut key = None;
+    let target = match (resource, subresource, request.operation.as_str()) {
+        ("pods", "exec", _) => options(&request, Via::Exec, &mut key)?,
+        ("pods", "attach", _) => options(&request, Via::Attach, &mut key)?,
+        ("pods", "ephemeralcontainers", _) => added(&request)?,
+        ("pods", "", "CREATE") => spec_of(&request.object, &request.namespace, &name_of(&request)?)?,
         _ => return None,
     };
-    let mut argv = boxed(request.object.command.unwrap_or_default());
-    let key = take_key(&mut argv);
     Some(Review {
         uid: request.uid.into(),
         at,
-        target: Target {
-            via,
-            pod: PodName {
-                namespace: request.namespace.into(),
-                name: request.name.into(),
-            },
-            container: (!request.object.container.is_empty()).then(|| request.object.container.into()),
-            argv,
-            tty: request.object.tty,
-        },
+        target,
         person: Person {
             user: request.user_info.username.into(),
             groups: boxed(request.user_info.groups),
             impersonator: None,
         },
         key,
+    })
+}
+
+/// Empty where the API server is still to choose one: nothing can be tied to that.
+fn name_of(request: &Request) -> Option<String> {
+    let inner = || Some(request.object.get("metadata")?.get("name")?.as_str()?.to_owned());
+    Some(request.name.clone())
+        .filter(|name| !name.is_empty())
+        .or_else(inner)
+}
+
+fn options(request: &Request, via: Via, key: &mut Option<Box<str>>) -> Option<Target> {
+    let options = Options::deserialize(&request.object).ok()?;
+    let mut argv = boxed(options.command.unwrap_or_default());
+    *key = take_key(&mut argv);
+    Some(Target {
+        via,
+        pod: PodName {
+            namespace: request.namespace.as_str().into(),
+            name: request.name.as_str().into(),
+        },
+        container: (!options.container.is_empty()).then(|| options.container.into()),
+        argv,
+        tty: options.tty,
+    })
+}
+
+/// The container that the pod has and had not.
+fn added(request: &Request) -> Option<Target> {
+    let list = |pod: &serde_json::Value| -> Option<Vec<serde_json::Value>> {
+        pod.get("spec")?.get("ephemeralContainers")?.as_array().cloned()
+    };
+    let before = list(&request.old_object).unwrap_or_default();
+    let name = |container: &serde_json::Value| container.get("name").cloned();
+    let mut new = list(&request.object)?;
+    new.retain(|container| before.iter().all(|old| name(old) != name(container)));
+    let container = new.last()?;
+    Some(Target {
+        via: Via::Debug,
+        pod: PodName {
+            namespace: request.namespace.as_str().into(),
+            name: name_of(request)?.into(),
+        },
+        container: container.get("name").and_then(|n| n.as_str()).map(Box::from),
+        argv: arguments(container),
+        tty: container
+            .get("tty")
+            .and_then(serde_json::Value::as_bool)
+            .unwrap_or_default(),
     })
 }
 

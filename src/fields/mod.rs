@@ -14,6 +14,7 @@ use crate::json::path::{Compiled, Path, PathError, Rich};
 pub mod evt;
 pub mod jevt;
 pub mod ka;
+pub mod session;
 pub mod syscall;
 pub(crate) mod uri;
 pub mod value;

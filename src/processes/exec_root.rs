@@ -22,18 +22,20 @@ impl Processes {
             return None;
         }
         let process = &mut entry.process;
+        // The runtime's own program has entered, and what it was asked to start follows. Should it fork instead, what
+        // it forks stems from it.
+        let runtime = is_runtime(&process.image, info);
         let root = Arc::new(ExecRoot {
             key: process.key,
             since: time,
             image: process.image.clone(),
             tty: info.tty,
             cgroup: container,
+            runtime,
         });
-        // The runtime's own program has entered, and what it was asked to start follows. Should it fork instead, what
-        // it forks stems from it.
-        entry.runtime = is_runtime(&process.image, info);
+        entry.runtime = runtime;
         process.exec_root = Some(root.clone());
-        (!entry.runtime).then_some(root)
+        (!runtime).then_some(root)
     }
 
     /// A cgroup of the container that a process is in while its parent is not.
@@ -65,7 +67,7 @@ impl Processes {
 
 /// Whether this is runc between entering a container and executing what it was asked to: it runs a copy of itself, from
 /// memory or not, as `runc init`, and calls itself `runc:[2:INIT]`.
-fn is_runtime(image: &Image, info: &ProcessInfo) -> bool {
+pub(super) fn is_runtime(image: &Image, info: &ProcessInfo) -> bool {
     let file = image.exe.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let copy = image.exe.starts_with(b"memfd:runc") || info.comm.starts_with(b"runc:[");
     let runc = file.starts_with(b"runc") || info.exe_flags & EXE_MEMFD != 0 && copy;

@@ -108,6 +108,8 @@ pub struct ExecRoot {
     pub tty: u32,
     /// A cgroup of the container. Who has only entered its namespaces (nsenter) is in another one.
     pub cgroup: u64,
+    /// It is the runtime's own program still, which has entered and not yet executed what it was asked to.
+    pub runtime: bool,
 }
 
 /// How much is kept.
@@ -247,6 +249,14 @@ impl Processes {
     /// Where a cgroup is.
     pub fn place(&self, cgroup: u64) -> Place<'_> {
         self.places.place(cgroup)
+    }
+
+    /// Whether a process is its container's own first one, and is past what the runtime does in it.
+    pub fn is_first(&self, process: &Process) -> bool {
+        self.places
+            .first(process.cgroup)
+            .is_some_and(|first| first.is(process.key))
+            && !exec_root::is_runtime(&process.image, &process.info)
     }
 
     /// What has been told of the container of a cgroup.

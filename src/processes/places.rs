@@ -196,6 +196,11 @@ impl Places {
         known.is_some_and(|known| known.first.get_or_insert(key).is(key))
     }
 
+    /// The first process seen of the cgroup's container.
+    pub fn first(&self, cgroup: u64) -> Option<Key> {
+        self.containers.get(self.id(cgroup)?)?.first
+    }
+
     /// What has been told of containers and names, as facts in a fixed order.
     pub fn facts(&self, out: &mut Vec<Fact>) {
         let mut cgroups: Vec<(u64, &Group)> = self.cgroups.iter().map(|(id, group)| (*id, group)).collect();

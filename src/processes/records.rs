@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nix::libc;
 
 use super::table::Entry;
-use super::{Applied, Image, Key, Process, Processes, actor_key};
+use super::{Applied, ExecRoot, Image, Key, Process, Processes, actor_key};
 use crate::event::syscall::{Header, Kind, Part, ProcessInfo, Record};
 
 impl Processes {
@@ -107,8 +107,14 @@ impl Processes {
         let mut reported = None;
         let maker = self.table.get_mut(from).map(|entry| {
             refresh(&mut entry.process, head);
-            if std::mem::take(&mut entry.runtime) {
-                reported = entry.process.exec_root.clone();
+            if std::mem::take(&mut entry.runtime)
+                && let Some(root) = &mut entry.process.exec_root
+            {
+                *root = Arc::new(ExecRoot {
+                    runtime: false,
+                    ..(**root).clone()
+                });
+                reported = Some(root.clone());
             }
             let process = &entry.process;
             let shared = (process.image.clone(), process.cwd.clone(), process.exec_root.clone());

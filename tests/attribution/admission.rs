@@ -18,9 +18,20 @@ struct Case {
     entries: Vec<(u64, Fact)>,
 }
 
-fn texts(value: &Value) -> Option<Vec<Box<str>>> {
-    let items = value.as_array()?.iter();
-    Some(items.filter_map(Value::as_str).map(Box::from).collect())
+/// The arguments of a process, and whether they are cut. Some are shortened in the recording: `LLLL...(3000)`.
+fn arguments(process: &Value) -> (Option<Vec<Box<str>>>, bool) {
+    let Some(items) = process["argv"].as_array() else {
+        return (None, false);
+    };
+    let mut argv: Vec<Box<str>> = items.iter().filter_map(Value::as_str).map(Box::from).collect();
+    let shortened = |text: &str| Some(text.strip_suffix(')')?.rsplit_once("...(")?.0.len());
+    if let Some((at, left)) = (argv.iter().enumerate()).find_map(|(at, text)| Some((at, shortened(text)?))) {
+        argv.truncate(at + 1);
+        argv[at] = argv[at][..left].into();
+        return (Some(argv), true);
+    }
+    let cut = process["argv"].to_string().len() > RECORDED;
+    (Some(argv), cut)
 }
 
 /// The user of the audit log that an action's short name means.
@@ -74,6 +85,11 @@ fn case(case: &Value, reviews: &BTreeMap<&str, &Value>) -> Case {
             continue;
         }
         seen.push(pid);
+        // What starts a pod's sandbox is nobody's.
+        if process["file"] == "/pause" {
+            continue;
+        }
+        let (argv, cut) = arguments(process);
         let node = process["uts_node"].as_str().unwrap_or_default();
         let pod = pods.iter().find(|pod| &*pod.name == node).or(pods.first()).cloned();
         let pod = pod.unwrap_or(PodName {
@@ -88,16 +104,14 @@ fn case(case: &Value, reviews: &BTreeMap<&str, &Value>) -> Case {
                 start: nanos(at),
             },
             pod,
+            uid: None,
             container: None,
-            argv: texts(&process["argv"]),
-            cut: process["argv"].to_string().len() > RECORDED,
+            argv,
+            cut,
             tty,
             at: nanos(at),
-            // An ephemeral container shares its target's process ids.
-            first: inner == 1
-                || case["label"]
-                    .as_str()
-                    .is_some_and(|label| label.contains("debug-ephemeral")),
+            // A container for debugging shares the process ids of its target, or of the node.
+            first: inner == 1 || case["label"].as_str().is_some_and(|label| label.contains("debug-")),
             keys: Vec::new(),
         };
         // Who it was: by the link, by the pid that the action itself printed, or the only one there.

@@ -154,6 +154,7 @@ fn root(process: &Value, debug: bool, names: &Names, pods: &[PodName]) -> Option
             start: nanos(at),
         },
         pod,
+        uid: None,
         container: names.containers.get(leaf).map(|name| name.as_str().into()),
         cut: false,
         argv,

@@ -42,6 +42,7 @@ fn facts(execs: &[Exec]) -> Vec<(u64, Fact)> {
         let target = Target {
             via: Via::Exec,
             pod: pod.clone(),
+
             container: Some("app".into()),
             argv: argv.clone(),
             tty: true,
@@ -95,6 +96,7 @@ fn facts(execs: &[Exec]) -> Vec<(u64, Fact)> {
                     start: at,
                 },
                 pod,
+                uid: None,
                 container: Some("app".into()),
                 argv: Some(argv),
                 cut: false,

@@ -6,4 +6,5 @@
 mod admission;
 mod execs;
 mod interleavings;
+mod states;
 mod world;

@@ -69,13 +69,18 @@ pub fn play(mut facts: Vec<(u64, Fact)>, settings: Settings) -> Told {
     let mut clock = facts.first().map_or(0, |(at, _)| *at);
     let end = facts.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
     let mut facts = facts.into_iter().peekable();
+    correlator.take(Fact::Bus(Some(clock - 600 * SECOND)), clock, &mut changes);
     while clock <= end {
+        correlator.take(Fact::Heard, clock, &mut changes);
         while let Some((at, fact)) = facts.next_if(|(at, _)| *at <= clock) {
             correlator.take(fact, at, &mut changes);
         }
         correlator.tick(clock, &mut changes);
         for change in changes.drain(..) {
-            told.entry(change.process.clone()).or_default().push(change);
+            let ends = matches!(change.state, State::Closed | State::Outlived | State::Empty);
+            if let Some(process) = change.process.clone().filter(|_| !ends) {
+                told.entry(process).or_default().push(change);
+            }
         }
         // Nothing happens in long pauses but what patience brings.
         let next = facts.peek().map_or(end + 1, |(at, _)| *at);

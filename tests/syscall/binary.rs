@@ -37,18 +37,16 @@ impl Server {
 
     /// The same with further arguments.
     pub fn start_with(directory: &Path, more: &[&str]) -> Server {
+        let own = ["--format", "json", "--no-default-rules", "-r", "rules.yaml"];
+        Server::run(directory, &[&own, more].concat())
+    }
+
+    /// With the built-in rules, unless the arguments say otherwise.
+    pub fn run(directory: &Path, arguments: &[&str]) -> Server {
         let log = std::fs::File::create(directory.join("log")).unwrap();
         let mut child = saker(directory)
-            .args([
-                "serve",
-                "--sources",
-                "syscall",
-                "--format",
-                "json",
-                "--no-default-rules",
-            ])
-            .args(["--status-listen", "127.0.0.1:0", "-r", "rules.yaml"])
-            .args(more)
+            .args(["serve", "--sources", "syscall", "--status-listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -72,20 +70,22 @@ impl Server {
     }
 
     /// The next alert like this.
+    #[track_caller]
     pub fn alert(&mut self, like: impl Fn(&Value) -> bool) -> Value {
-        let mut line = String::new();
+        let (mut line, mut others) = (String::new(), Vec::new());
         loop {
             line.clear();
             if self.out.buffer().is_empty() {
                 let mut fds = [PollFd::new(self.out.get_ref().as_fd(), PollFlags::POLLIN)];
                 let ready = poll(&mut fds, PATIENCE.as_millis() as u16);
-                assert_eq!(ready, Ok(1), "waited in vain for an alert");
+                assert_eq!(ready, Ok(1), "waited in vain for an alert; there were {others:#?}");
             }
             assert_ne!(self.out.read_line(&mut line).unwrap(), 0, "the server has ended");
             let alert: Value = serde_json::from_str(&line).unwrap();
             if like(&alert) {
                 return alert;
             }
+            others.push(alert["output"].to_string());
         }
     }
 }

@@ -75,13 +75,13 @@ impl Drop for Group {
     }
 }
 
-/// 64 hexadecimal digits that no other run has.
+/// 64 hexadecimal digits that no other run has; the first twelve are no other container's, either.
 pub fn new_id() -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap()
         .as_nanos();
-    format!("{:032x}{now:032x}", std::process::id())
+    format!("{now:016x}{:048x}", std::process::id())
 }
 
 /// The daemon, with an image of its own making.

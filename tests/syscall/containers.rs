@@ -1,7 +1,7 @@
 //! A container that runc has really started, with the kubelet's kind of cgroup path and the annotations of its pod;
 //! entered with a terminal and without.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -34,33 +34,53 @@ pub fn run(program: &str, arguments: &[&str]) {
     assert!(status.success(), "{program} {arguments:?}: {said}");
 }
 
+/// A mounted file system, until it is dropped.
+struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
 /// A running container; removed, with its control groups, in the end.
-struct Runc {
-    id: String,
+pub struct Runc {
+    pub id: String,
+    /// Goes after the container and before its directory.
+    overlay: Option<Mount>,
     directory: tempfile::TempDir,
     /// Goes after the container.
     group: Group,
 }
 
 impl Runc {
-    /// Writes its bundle: a root file system that borrows this machine's programs, and a configuration.
+    /// With this machine's programs only.
     fn new() -> Runc {
+        let link = |root: &Path| std::os::unix::fs::symlink("usr/bin", root.join("bin")).unwrap();
+        Runc::with(link, |_| ())
+    }
+
+    /// Writes its bundle: a root file system that borrows this machine's /usr and is filled further, and a configuration
+    /// that may be changed.
+    pub fn with(fill: impl FnOnce(&Path), change: impl FnOnce(&mut Value)) -> Runc {
         let id = new_id();
         let runc = Runc {
             group: Group(id.clone()),
             id,
+            overlay: None,
             directory: tempfile::tempdir().unwrap(),
         };
-        let root = runc.bundle().join("rootfs");
+        let root = runc.root();
         for name in ["etc", "usr", "proc", "dev", "sys", "run", "tmp"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
-        for name in ["bin", "lib", "lib64"] {
+        for name in ["lib", "lib64"] {
             std::os::unix::fs::symlink(format!("usr/{name}"), root.join(name)).unwrap();
         }
         let users = "captain:x:0:0::/root:/bin/sh\ninside:x:4711:4711::/home/inside:/bin/sh\n";
         std::fs::write(root.join("etc/passwd"), users).unwrap();
         std::fs::write(root.join("etc/group"), "crew:x:0:\ninside:x:4711:\n").unwrap();
+        fill(&root);
         run("runc", &["spec", "--bundle", runc.bundle().to_str().unwrap()]);
         let file = runc.bundle().join("config.json");
         let mut spec: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -81,6 +101,7 @@ impl Runc {
         let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
         namespaces.retain(|namespace| namespace["type"] != "network");
         namespaces.push(json!({"type": "network", "path": format!("/proc/{}/ns/net", std::process::id())}));
+        change(&mut spec);
         std::fs::write(&file, spec.to_string()).unwrap();
         runc
     }
@@ -89,7 +110,28 @@ impl Runc {
         self.directory.path().canonicalize().unwrap()
     }
 
-    fn start(&self) {
+    fn root(&self) -> PathBuf {
+        self.bundle().join("rootfs")
+    }
+
+    /// Makes its files the lower layer of its root, as those of an image are; says whether the machine allows it.
+    pub fn put_on_overlay(&mut self) -> bool {
+        let [root, upper, work] = [self.root(), self.bundle().join("upper"), self.bundle().join("work")];
+        for layer in [&upper, &work] {
+            std::fs::create_dir(layer).unwrap();
+        }
+        let [lower, upper, work] = [&root, &upper, &work].map(|layer| layer.display());
+        let layers = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        let flags = nix::mount::MsFlags::empty();
+        let mounted = nix::mount::mount(Some("overlay"), &root, Some("overlay"), flags, Some(layers.as_str()));
+        if let Err(error) = mounted {
+            eprintln!("SKIPPED: a root on overlayfs cannot be mounted here: {error}");
+        }
+        self.overlay = mounted.is_ok().then_some(Mount(root));
+        self.overlay.is_some()
+    }
+
+    pub fn start(&self) {
         run(
             "runc",
             &["run", "--detach", "--bundle", self.bundle().to_str().unwrap(), &self.id],
@@ -97,14 +139,14 @@ impl Runc {
     }
 
     /// `runc exec` of a shell command.
-    fn exec(&self, options: &[&str], command: &str) {
+    pub fn exec(&self, options: &[&str], command: &str) {
         run(
             "runc",
             &[&["exec"], options, &[&self.id, "/bin/sh", "-c", command]].concat(),
         );
     }
 
-    fn short_id(&self) -> &str {
+    pub fn short_id(&self) -> &str {
         &self.id[..12]
     }
 }

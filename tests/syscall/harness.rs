@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use saker::alert::Alert;
-use saker::config::SyscallConfig;
+use saker::config::{AttributionConfig, SyscallConfig};
 use saker::engine::{Options, RuleFile, RuleSet, load};
 use saker::event::Source;
 use saker::fields::evt::Host;
@@ -16,7 +16,7 @@ use saker::processes::Counts;
 use saker::sources::syscall::judge::Judge;
 use saker::sources::syscall::probe::{Probe, Setup};
 use saker::sources::syscall::reader::{Reader, Sink};
-use saker::sources::syscall::recording;
+use saker::sources::syscall::recording::{self, Said};
 use serde_json::Value;
 
 /// Longer than anything here takes, so that a test that hangs fails instead.
@@ -161,7 +161,15 @@ impl Live {
         let rules = Arc::new(ArcSwap::from_pointee(compile(rules)));
         let (keep, lines, stop) = (Keep::default(), Lines::default(), Arc::new(AtomicBool::new(false)));
         let probe = Probe::load(Setup::of(config)).expect("the kernel takes the probe");
-        let mut reader = Reader::new(probe, Arc::clone(&rules), host(), config, keep.clone()).expect("a reader");
+        let mut reader = Reader::new(
+            probe,
+            Arc::clone(&rules),
+            host(),
+            config,
+            &AttributionConfig::default(),
+            keep.clone(),
+        )
+        .expect("a reader");
         reader.record(Box::new(lines.clone())).unwrap();
         let told = Arc::clone(&stop);
         let thread = Some(std::thread::spawn(move || drop(reader.run(&told))));
@@ -227,12 +235,21 @@ impl Recording {
     pub fn play(&self, mut look: impl FnMut(&Judge, &saker::event::syscall::Record<'_>)) -> Judge {
         let mut lines = self.0.split(|byte| *byte == b'\n');
         let start = recording::start(lines.next().unwrap()).unwrap();
-        let mut judge = Judge::new(SyscallConfig::default().limits(), host(), start.boot);
+        let mut judge = Judge::new(
+            SyscallConfig::default().limits(),
+            host(),
+            start.boot,
+            &AttributionConfig::default(),
+        );
         let mut bytes = Vec::new();
         for line in lines.filter(|line| !line.is_empty()) {
-            if let Some(fact) = recording::line(line, &mut bytes).unwrap() {
-                judge.tell(&fact);
-                continue;
+            match recording::line(line, &mut bytes).unwrap() {
+                Said::Record => {}
+                Said::Fact(fact) => {
+                    judge.tell(&fact);
+                    continue;
+                }
+                _ => continue,
             }
             let (record, _) = judge.take(&bytes).unwrap();
             look(&judge, &record);

@@ -13,3 +13,4 @@ mod late;
 mod losses;
 mod names;
 mod processes;
+mod walkthrough;

@@ -2,6 +2,7 @@
 
 use super::calls::{self, CLONE, Call, EXEC, EXIT, Parameter};
 use super::table;
+use crate::correlate::{Actors, Who};
 use crate::event::syscall::{Kind, Record};
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::{self, Facts, Host};
@@ -21,6 +22,19 @@ pub struct SyscallView<'a> {
     pub actor: Option<&'a Process>,
     /// The row of its system call.
     pub call: Option<&'static Call>,
+    pub behind: Behind<'a>,
+}
+
+/// Who is behind processes.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Behind<'a> {
+    /// Nobody asks.
+    #[default]
+    Nobody,
+    /// Whoever is known to be behind the process of the event.
+    Any(&'a Actors),
+    /// The session that the event is about.
+    One(&'a Who),
 }
 
 /// Where a run stands, for `evt.num` and the fields of time.
@@ -49,6 +63,26 @@ impl<'a> SyscallView<'a> {
                 Kind::Call => calls::by_number(record.head.nr),
                 _ => None,
             },
+            behind: Behind::Nobody,
+        }
+    }
+
+    /// The same, knowing who is behind processes.
+    #[must_use]
+    pub fn behind(self, behind: Behind<'a>) -> SyscallView<'a> {
+        SyscallView { behind, ..self }
+    }
+
+    /// Who is behind the process: by the exec that it stems from, or whoever has made its container.
+    pub fn who(&self) -> Option<&'a Who> {
+        let actors = match self.behind {
+            Behind::Nobody => return None,
+            Behind::One(who) => return Some(who),
+            Behind::Any(actors) => actors,
+        };
+        match &self.actor?.exec_root {
+            Some(root) => actors.of_root(root.key),
+            None => actors.of_container(self.record.head.cgroup),
         }
     }
 

@@ -18,8 +18,9 @@ use super::plan::Plan;
 use super::probe::{Hook, Probe, ProbeError};
 use super::procfs::Procfs;
 use super::recording::{self, Start};
-use crate::alert::{Alert, Renderer, identity};
-use crate::config::SyscallConfig;
+use crate::alert::{Alert, Renderer};
+use crate::bus::Inbox;
+use crate::config::{AttributionConfig, SyscallConfig};
 use crate::engine::RuleSet;
 use crate::event::syscall::{Kind, Record};
 use crate::event::{Source, Timestamp};
@@ -66,6 +67,10 @@ pub struct Reader<S> {
     /// Records of containers of which something is still to be written.
     held: Held,
     sink: S,
+    /// What audit and admission tell, and since when it does, as was last said.
+    inbox: Option<Box<dyn Inbox>>,
+    up: Option<Option<Timestamp>>,
+    cluster: Option<String>,
     recorder: Option<Recorder>,
     lost: [u64; 4],
     chores: Instant,
@@ -84,6 +89,7 @@ impl<S: Sink> Reader<S> {
         rules: Arc<ArcSwap<RuleSet>>,
         host: Arc<Host>,
         setup: &SyscallConfig,
+        attribution: &AttributionConfig,
         sink: S,
     ) -> Result<Reader<S>, ProbeError> {
         let followed = rules.load_full();
@@ -93,7 +99,7 @@ impl<S: Sink> Reader<S> {
         let mut reader = Reader {
             probe,
             ring,
-            judge: Judge::new(setup.limits(), Arc::clone(&host), boot_time()),
+            judge: Judge::new(setup.limits(), Arc::clone(&host), boot_time(), attribution),
             renderer: Renderer::new(host),
             rules,
             followed,
@@ -103,6 +109,9 @@ impl<S: Sink> Reader<S> {
             placed: HashSet::new(),
             held: Held::default(),
             sink,
+            inbox: None,
+            up: None,
+            cluster: None,
             recorder: None,
             lost: [0; 4],
             chores: Instant::now(),
@@ -115,6 +124,12 @@ impl<S: Sink> Reader<S> {
             reader.learn(snapshot);
         }
         Ok(reader)
+    }
+
+    /// Listens to what audit and admission tell; of several clusters, to one.
+    pub fn attend(&mut self, inbox: Box<dyn Inbox>, cluster: Option<String>) {
+        self.inbox = Some(inbox);
+        self.cluster = cluster;
     }
 
     /// What is attached, in one line.
@@ -159,11 +174,19 @@ impl<S: Sink> Reader<S> {
     /// Reads until `stop`, and then what the kernel has written by that time.
     pub fn run(mut self, stop: &AtomicBool) -> S {
         while !stop.load(Ordering::Relaxed) {
-            let mut fds = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
+            let inbox = self
+                .inbox
+                .as_ref()
+                .map(|inbox| PollFd::new(inbox.wake(), PollFlags::POLLIN));
+            let mut fds = Vec::from([PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)]);
+            fds.extend(inbox);
             // An interrupted wait is a short one.
             let _ = poll(&mut fds, PollTimeout::try_from(TICK).unwrap_or(PollTimeout::ZERO));
+            // What was asked for comes before what was done: a review before its process.
+            self.listen();
             self.turn();
             self.catch_up();
+            self.pass();
             if self.chores.elapsed() >= CHORES {
                 self.chores();
             }
@@ -177,6 +200,60 @@ impl<S: Sink> Reader<S> {
             tracing::error!(%error, "the recording is not complete");
         }
         self.sink
+    }
+
+    /// Takes what the bus has brought.
+    fn listen(&mut self) {
+        let Some(inbox) = &mut self.inbox else { return };
+        let now = self.judge.boot + uptime();
+        let up = inbox.up_since();
+        if self.up != Some(up) {
+            self.up = Some(up);
+            self.judge.attribution.up(up, now);
+            let mut lines = Vec::new();
+            recording::write_listening(now, up, &mut lines);
+            write_lines(&mut self.recorder, &lines);
+        }
+        for _ in 0..TURN {
+            let Some(message) = self.inbox.as_mut().and_then(|inbox| inbox.take()) else {
+                break;
+            };
+            let other = |own: &String| message.cluster.as_deref().is_some_and(|cluster| cluster != own);
+            if self.cluster.as_ref().is_some_and(other) {
+                continue;
+            }
+            if self.recorder.is_some() {
+                let mut lines = Vec::new();
+                recording::write_heard(now, &message, &mut lines);
+                write_lines(&mut self.recorder, &lines);
+            }
+            self.judge.hear(&message, now);
+            self.sessions(now);
+        }
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self) {
+        let now = self.judge.boot + uptime();
+        self.judge.attribution.pass(now);
+        if self.judge.attribution.has_changed() {
+            let mut lines = Vec::new();
+            recording::write_tick(now, &mut lines);
+            write_lines(&mut self.recorder, &lines);
+        }
+        self.sessions(now);
+    }
+
+    /// Judges the sessions that have changed.
+    fn sessions(&mut self, now: Timestamp) {
+        if !self.judge.attribution.has_changed() {
+            return;
+        }
+        let rules = self.rules.load();
+        let Reader {
+            judge, renderer, sink, ..
+        } = self;
+        judge.session_alerts(&rules, now, renderer, |alert| sink.alert(alert));
     }
 
     /// Takes what is in the ring; returns how many records that were.
@@ -233,12 +310,12 @@ impl<S: Sink> Reader<S> {
             if self.metadata.is_pending(cgroup) && self.held.has_room() {
                 self.held.keep(&record, &judge.processes);
             } else {
-                judge.judge(&rules, record, |rule, time, run| {
-                    let uuid = identity(record.bytes(), &rule.name);
-                    sink.alert(renderer.alert(rule, time, uuid, run));
-                });
+                judge.alerts(&rules, record, renderer, |alert| sink.alert(alert));
             }
             judge.settle(&record);
+            if judge.attribution.has_changed() {
+                judge.session_alerts(&rules, record.time(judge.boot), renderer, |alert| sink.alert(alert));
+            }
         }
         for (cgroup, container) in places {
             self.place(cgroup, container);
@@ -329,10 +406,10 @@ impl<S: Sink> Reader<S> {
             let Reader {
                 judge, renderer, sink, ..
             } = self;
-            judge.judge(&rules, record, |rule, time, run| {
-                let uuid = identity(record.bytes(), &rule.name);
-                sink.alert(renderer.alert(rule, time, uuid, run).late());
-            });
+            judge.alerts(&rules, record, renderer, |alert| sink.alert(alert.late()));
+            if judge.attribution.has_changed() {
+                judge.session_alerts(&rules, record.time(judge.boot), renderer, |alert| sink.alert(alert));
+            }
         }
         self.judge.processes.recall(Vec::new());
     }
@@ -359,7 +436,7 @@ impl<S: Sink> Reader<S> {
         // Adjusting the clock moves the time of boot; what was said about the past stays.
         let boot = boot_time();
         if boot.abs_diff(self.judge.boot) > Duration::from_millis(10).as_nanos() as u64 {
-            self.judge.boot = boot;
+            self.judge.set_boot(boot);
         }
     }
 }

@@ -6,7 +6,8 @@
 //! {"record":{"kind":"call","call":"openat","time":52000000,"pid":7,"path1":"shadow","base1":"/etc/shadow","file":{…}}}
 //! ```
 //!
-//! `fact` lines hold what was learnt outside the kernel, `record` lines what the kernel sent, in the order in which they
+//! `heard` lines hold what the bus has brought (audit events, reviews), `listening` since when nothing of it is missing,
+//! `tick` when time alone has changed a session. `fact` lines hold what was learnt outside the kernel, `record` lines what the kernel sent, in the order in which they
 //! were taken in: the same lines give the same state and the same alerts. Times are nanoseconds; `boot` since the Unix
 //! epoch, those of records since boot. A member that is missing is 0, empty, or absent. Bytes are strings, or
 //! `{"hex": "…"}` where they are not UTF-8. Readers refuse a version that they do not know.
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zerocopy::IntoBytes;
 
+use crate::bus::Message;
 use crate::event::Timestamp;
 use crate::event::bytes;
 use crate::event::syscall::{FileInfo, Header, Kind, Part, ProcessInfo, Record, encode};
@@ -42,6 +44,29 @@ pub struct Start {
 pub enum Line {
     Fact(Box<Fact>),
     Record(Box<Recorded>),
+    /// A message, and when it was taken in.
+    Heard {
+        #[serde(default)]
+        now: Timestamp,
+        message: Box<Message>,
+    },
+    Listening {
+        #[serde(default)]
+        now: Timestamp,
+        #[serde(default)]
+        since: Option<Timestamp>,
+    },
+    Tick(Timestamp),
+}
+
+/// What a line after the first says; a record is in the buffer that was given.
+#[derive(Clone, Debug)]
+pub enum Said {
+    Fact(Box<Fact>),
+    Record,
+    Heard(Timestamp, Box<Message>),
+    Listening(Timestamp, Option<Timestamp>),
+    Tick(Timestamp),
 }
 
 /// A record with names in the place of positions.
@@ -107,7 +132,9 @@ pub fn is_start(line: &[u8]) -> bool {
 /// Whether a text is one or more lines of a recording.
 pub fn is_part(text: &[u8]) -> bool {
     let text = text.trim_ascii_start();
-    is_start(text) || text.starts_with(b"{\"record\"") || text.starts_with(b"{\"fact\"")
+    let kinds: [&[u8]; 5] = [b"record", b"fact", b"heard", b"listening", b"tick"];
+    let kind = text.strip_prefix(b"{\"");
+    is_start(text) || kind.is_some_and(|text| kinds.iter().any(|kind| text.starts_with(kind)))
 }
 
 /// Reads the first line.
@@ -126,11 +153,17 @@ pub fn start(line: &[u8]) -> Result<Start, RecordingError> {
 ///
 /// # Errors
 /// When it is malformed.
-pub fn line(text: &[u8], bytes: &mut Vec<u8>) -> Result<Option<Fact>, RecordingError> {
-    match serde_json::from_slice(text)? {
-        Line::Fact(fact) => Ok(Some(*fact)),
-        Line::Record(recorded) => recorded.encode(bytes).map(|()| None),
-    }
+pub fn line(text: &[u8], bytes: &mut Vec<u8>) -> Result<Said, RecordingError> {
+    Ok(match serde_json::from_slice(text)? {
+        Line::Fact(fact) => Said::Fact(fact),
+        Line::Record(recorded) => {
+            recorded.encode(bytes)?;
+            Said::Record
+        }
+        Line::Heard { now, message } => Said::Heard(now, message),
+        Line::Listening { now, since } => Said::Listening(now, since),
+        Line::Tick(now) => Said::Tick(now),
+    })
 }
 
 /// Writes a line for a record.
@@ -141,6 +174,22 @@ pub fn write_record(record: &Record<'_>, out: &mut Vec<u8>) {
 /// Writes a line for a fact.
 pub fn write_fact(fact: &Fact, out: &mut Vec<u8>) {
     write(&Line::Fact(Box::new(fact.clone())), out);
+}
+
+/// Writes a line for a message of the bus.
+pub fn write_heard(now: Timestamp, message: &Message, out: &mut Vec<u8>) {
+    let message = Box::new(message.clone());
+    write(&Line::Heard { now, message }, out);
+}
+
+/// Writes a line for how the bus does.
+pub fn write_listening(now: Timestamp, since: Option<Timestamp>, out: &mut Vec<u8>) {
+    write(&Line::Listening { now, since }, out);
+}
+
+/// Writes a line for a moment at which time alone has changed something.
+pub fn write_tick(now: Timestamp, out: &mut Vec<u8>) {
+    write(&Line::Tick(now), out);
 }
 
 fn write(line: &Line, out: &mut Vec<u8>) {
@@ -287,7 +336,7 @@ mod tests {
                 &mut bytes,
             );
             write_record(&Record::parse(&bytes).expect("a record"), &mut line_bytes);
-            assert!(line(&line_bytes, &mut again).expect("a line").is_none());
+            assert!(matches!(line(&line_bytes, &mut again), Ok(Said::Record)));
             assert_eq!(bytes, again, "{}", String::from_utf8_lossy(&line_bytes));
         }
     }

@@ -1,5 +1,6 @@
 //! How fields are found, by class. Nothing here allocates: texts are parts of the record or written into the scratch.
 
+pub mod actor;
 pub mod container;
 pub mod event;
 pub mod files;

@@ -4,11 +4,12 @@
 //! again, and the alerts that they took the first time are known by then and not raised twice.
 
 mod dead_letter;
+mod interest;
 mod seen;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
@@ -18,9 +19,10 @@ use seen::{Claim, Seen};
 use super::decode::{self, BadBody};
 use super::files::Chunk;
 use crate::alert::{Renderer, identity};
+use crate::bus::{Kind, Message, Publisher};
 use crate::engine::{Evaluator, RuleSet};
-use crate::event::Source;
 use crate::event::audit::{AuditEvent, BadEvent, Tapes};
+use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
 use crate::fields::ka::AuditView;
 use crate::metrics::{AlertLabels, EventLabels, Metrics, RuleLabels, SourceLabels};
@@ -29,6 +31,9 @@ use crate::web::log_limit::{LogLimit, excerpt};
 
 /// Outputs that must take every alert get this long to make room before a batch is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Nodes are told at least this often that audit events come.
+const HEARD: u64 = 5_000_000_000;
 
 /// Why a batch was not taken; nothing of it is forgotten by whoever sent it.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +77,10 @@ pub struct AuditPipeline {
     /// They are not waited for again until they do: every batch would hold its turn of evaluation for as long, those
     /// that raise nothing would queue behind it, and the answers would come after the API server has stopped waiting.
     stuck: AtomicBool,
+    /// Where events that lead into pods go.
+    publisher: Publisher,
+    /// When nodes were told last that events come.
+    heard: AtomicU64,
     log: LogLimit,
 }
 
@@ -89,6 +98,7 @@ impl AuditPipeline {
         metrics: Arc<Metrics>,
         host: Arc<Host>,
         dead_letter: DeadLetter,
+        publisher: Publisher,
     ) -> AuditPipeline {
         AuditPipeline {
             rules,
@@ -102,6 +112,8 @@ impl AuditPipeline {
             first: AtomicU64::new(0),
             number: AtomicU64::new(0),
             stuck: AtomicBool::new(false),
+            publisher,
+            heard: AtomicU64::new(0),
             log: LogLimit::default(),
         }
     }
@@ -174,6 +186,37 @@ impl AuditPipeline {
     }
 }
 
+impl AuditPipeline {
+    /// Tells the nodes that events come, now and then: of what nobody has asked for they would else know no better
+    /// than of what was not told.
+    fn say_heard(&self, heard: bool) {
+        let (now, before) = (now(), self.heard.load(Ordering::Relaxed));
+        let due = heard && now >= before.saturating_add(HEARD);
+        if !due
+            || self
+                .heard
+                .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_err()
+        {
+            return;
+        }
+        self.publisher.publish(Message {
+            kind: Kind::Heard,
+            cluster: None,
+            pod: None,
+            id: format!("heard/{}/{now}", self.host.name).into(),
+            at: now,
+            body: Box::default(),
+        });
+    }
+}
+
+/// Nanoseconds since the Unix epoch.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// One batch under evaluation, against the rules that were there when it began.
 struct Batch<'a> {
     pipeline: &'a AuditPipeline,
@@ -209,6 +252,11 @@ impl Batch<'_> {
             Err(first) => first,
         };
         self.report.events += 1;
+        if pipeline.publisher.is_open()
+            && let Some(message) = interest::message(&event, now())
+        {
+            pipeline.publisher.publish(message);
+        }
         let Worker {
             evaluator,
             tapes,
@@ -326,6 +374,7 @@ impl Batch<'_> {
             }
             return Err(why);
         }
+        pipeline.say_heard(pipeline.publisher.is_open() && report.events > 0);
         let source = Source::K8sAudit.name();
         let count = |outcome, n| {
             if n > 0 {

@@ -1,0 +1,423 @@
+//! What follows from what is known of a pod.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::fact::{Access, Root, Target, Via};
+use super::known::{Known, Pod, Session};
+use super::matching;
+use super::sessions::{Actor, Evidence, Reason, Settings, State};
+use crate::event::Timestamp;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A container that starts this long before somebody attaches to it was started to be attached to (`kubectl run -it`).
+const ATTACH_AFTER: u64 = 60 * SECOND;
+/// A container that is added to a pod may have to wait for its image.
+const DEBUG_AFTER: u64 = 120 * SECOND;
+/// kubectl looks at the pod some tens of milliseconds before it asks to enter it.
+const LOOK: u64 = 2 * SECOND;
+/// The kubelet keeps an answer that allows for this long (`authorization.webhook.cacheAuthorizedTTL`).
+const ACCESS: u64 = 300 * SECOND;
+
+/// What is known beyond the pod.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub settings: &'a Settings,
+    /// Where the distance from request to process lies, when enough pairs agree.
+    pub window: Option<(i64, i64)>,
+    pub listening: Listening,
+    /// By time.
+    pub accesses: &'a [Access],
+    pub now: Timestamp,
+}
+
+/// Whether what is not there can be told from what did not come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Listening {
+    /// When listening began.
+    pub began: Option<Timestamp>,
+    /// Since when all that was sent has come; nothing while it does not.
+    pub up: Option<Timestamp>,
+    /// When audit events were last heard of.
+    pub heard: Option<Timestamp>,
+}
+
+impl Listening {
+    /// Why nothing can be said of a process that no request explains.
+    fn silence(&self, root: &Root, settings: &Settings, now: Timestamp) -> Option<Reason> {
+        match self.began {
+            None => return Some(Reason::Silent),
+            Some(began) if root.at < began => return Some(Reason::Before),
+            Some(_) => {}
+        }
+        match self.up {
+            Some(up) if now >= up.max(root.at).saturating_add(settings.patience) => {}
+            _ => return Some(Reason::Down),
+        }
+        // An audit event that came after the process began: its own would have come as well.
+        let heard = self.heard.is_some_and(|heard| heard >= root.at);
+        (!heard).then_some(Reason::Silent)
+    }
+}
+
+impl Pod {
+    pub fn decide(&mut self, around: &Around<'_>) {
+        let uids: Vec<Option<Box<str>>> = (self.sessions.iter())
+            .map(|session| self.uid_at(session.opened(), LOOK).map(Box::from))
+            .collect();
+        let (settings, now) = (around.settings, around.now);
+        let Pod { sessions, roots, .. } = self;
+        let roots: Vec<&mut Known> = roots.iter_mut().filter(|known| !known.past).collect();
+        let keyed = keys(sessions, &roots);
+        let mut taken = vec![false; sessions.len()];
+        keyed.iter().flatten().for_each(|s| taken[*s] = true);
+        // Edges by what can never be otherwise, and without what facts of the record exclude.
+        let mut wide: Vec<Vec<usize>> = vec![Vec::new(); roots.len()];
+        let mut narrow = wide.clone();
+        let mut rivals = vec![0; sessions.len()];
+        for (r, known) in roots.iter().enumerate() {
+            for (s, session) in sessions.iter().enumerate() {
+                let other_pod = || matches!((&uids[s], &known.root.uid), (Some(asked), Some(own)) if asked != own);
+                if keyed[r].is_some() || taken[s] || other_pod() || !fits(session, known, settings) {
+                    continue;
+                }
+                wide[r].push(s);
+                rivals[s] += 1;
+                if !excluded(session, known, settings, around.window) {
+                    narrow[r].push(s);
+                }
+            }
+        }
+        let certain = matching::certain(&narrow, sessions.len());
+        for (r, known) in roots.into_iter().enumerate().filter(|(_, known)| !known.frozen) {
+            known.lag = None;
+            if let Some(s) = keyed[r] {
+                known.attribute(&sessions[s], Evidence::RequestKey);
+                known.lag = distance(&sessions[s], &known.root);
+                continue;
+            }
+            let left = if narrow[r].is_empty() { &wide[r] } else { &narrow[r] };
+            let settled =
+                |s: usize| sessions[s].reviewed.is_some() || now >= known.root.at.saturating_add(settings.settle);
+            let found = match wide[r][..] {
+                [s] if rivals[s] == 1 => Some((s, Evidence::Unique)),
+                // Where there are more processes than requests, more requests may come.
+                _ if !certain[r].complete => None,
+                _ => certain[r].partner.map(|s| (s, Evidence::Ordered)),
+            };
+            match found.filter(|(s, _)| settled(*s)) {
+                Some((s, evidence)) if sessions[s].person.is_some() => {
+                    known.attribute(&sessions[s], evidence);
+                    if evidence == Evidence::Unique && !known.root.first && known.argv.is_some() {
+                        known.lag = distance(&sessions[s], &known.root);
+                    }
+                }
+                // Its next stage will say who it is.
+                Some(_) => known.wait(),
+                None if left.is_empty() => known.unexplained(around),
+                None => {
+                    let settled = certain[r].complete && left.iter().all(|s| settled(*s));
+                    known.candidates(left.iter().map(|s| &sessions[*s]), settled);
+                }
+            }
+        }
+        for (s, session) in sessions.iter_mut().enumerate() {
+            session.fruitful |= taken[s] || rivals[s] > 0;
+        }
+    }
+
+    /// Requests that were let through, and started nothing in a pod of this node: each of them once.
+    pub fn empty(&mut self, settings: &Settings, now: Timestamp) -> Vec<Arc<Actor>> {
+        if self.roots.is_empty() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for session in &mut self.sessions {
+            let through = session.target.via == Via::Exec && session.code == Some(101) && session.started.is_some();
+            let waited = now >= session.opened().saturating_add(settings.patience);
+            if through && waited && !session.fruitful && !session.told_empty && session.person.is_some() {
+                session.told_empty = true;
+                found.push(Arc::new(Actor::of(session, Evidence::None)));
+            }
+        }
+        found
+    }
+
+    /// When something may change without a fact.
+    pub fn due(&self, around: &Around<'_>) -> Timestamp {
+        let (settings, now) = (around.settings, around.now);
+        let mut next = now.saturating_add(settings.horizon);
+        let mut at = |time: Timestamp| {
+            if time > now {
+                next = next.min(time);
+            }
+        };
+        for known in self.roots.iter().filter(|known| !known.past) {
+            for after in [
+                settings.settle,
+                settings.patience,
+                settings.horizon,
+                2 * settings.horizon,
+            ] {
+                at(known.root.at.saturating_add(after).saturating_add(1));
+            }
+            if known.state == State::Unknown && !known.frozen {
+                at(now + SECOND);
+            }
+        }
+        for known in self
+            .roots
+            .iter()
+            .filter(|known| known.ended.is_none() && !known.told_outlived)
+        {
+            known
+                .closed
+                .into_iter()
+                .for_each(|closed| at(outlives(closed, settings)));
+        }
+        for session in &self.sessions {
+            at(session.opened().saturating_add(settings.patience));
+            at(session.heard.saturating_add(3 * settings.horizon + 1));
+        }
+        next
+    }
+}
+
+/// From when on a process counts as one that has outlived its request.
+pub(super) fn outlives(closed: Timestamp, settings: &Settings) -> Timestamp {
+    closed.saturating_add(settings.skew + settings.grace)
+}
+
+impl Known {
+    fn wait(&mut self) {
+        self.state = State::Waiting;
+        self.actor = None;
+    }
+
+    fn unexplained(&mut self, around: &Around<'_>) {
+        let Around { settings, now, .. } = *around;
+        if now < self.root.at.saturating_add(settings.patience) {
+            return self.wait();
+        }
+        let reason = around.listening.silence(&self.root, settings, now);
+        self.state = match reason {
+            Some(_) => State::Unknown,
+            None => State::Unattributed,
+        };
+        let from = self.root.at.saturating_sub(ACCESS + settings.skew);
+        let until = self.root.at.saturating_add(settings.skew);
+        let asked = around
+            .accesses
+            .iter()
+            .filter(|access| access.node == Box::from(&*self.root.id.node));
+        let users: BTreeSet<&str> = asked
+            .filter(|access| (from..=until).contains(&access.at))
+            .map(|access| &*access.user)
+            .collect();
+        let candidates: Vec<Box<str>> = users.into_iter().map(Box::from).collect();
+        self.actor = (reason.is_some() || !candidates.is_empty()).then(|| {
+            Arc::new(Actor {
+                via: (!candidates.is_empty()).then_some(Via::Kubelet),
+                candidates,
+                reason,
+                ..Actor::default()
+            })
+        });
+    }
+
+    fn attribute(&mut self, session: &Session, evidence: Evidence) {
+        self.state = if session.person.is_some() {
+            State::Attributed
+        } else {
+            State::Waiting
+        };
+        self.closed = session.closed;
+        self.actor = Some(Arc::new(Actor::of(session, evidence)));
+    }
+
+    /// Several sessions could be meant. Where all are one person's, that person it is.
+    fn candidates<'s>(&mut self, sessions: impl Iterator<Item = &'s Session> + Clone, settled: bool) {
+        let mut persons = sessions.clone().map(|session| session.person.as_ref());
+        let first = persons.next().flatten();
+        let one = settled && first.is_some() && persons.all(|person| person == first);
+        if one && self.root.first {
+            // Who has brought the container, and then attached to it.
+            let best = sessions.clone().find(|session| session.target.via.starts_container());
+            if let Some(session) = best.or_else(|| sessions.clone().next()) {
+                return self.attribute(session, Evidence::Unique);
+            }
+        }
+        let users: BTreeSet<Box<str>> = sessions
+            .clone()
+            .filter_map(|session| Some(session.person.as_ref()?.user.clone()))
+            .collect();
+        let some = sessions.clone().next();
+        self.state = if one { State::Attributed } else { State::Ambiguous };
+        self.actor = Some(Arc::new(Actor {
+            person: first.filter(|_| one).cloned(),
+            via: some.map(|session| session.target.via),
+            command: some.map(|session| session.target.argv.clone()).unwrap_or_default(),
+            evidence: Evidence::Ambiguous,
+            candidates: users.into_iter().collect(),
+            opened: sessions.map(Session::opened).min(),
+            ..Actor::default()
+        }));
+    }
+}
+
+impl Actor {
+    fn of(session: &Session, evidence: Evidence) -> Actor {
+        Actor {
+            person: session.person.clone(),
+            source_ips: session.source_ips.clone(),
+            user_agent: session.user_agent.clone(),
+            via: Some(session.target.via),
+            session: session.audit_id.clone().or_else(|| session.reviews.first().cloned()),
+            command: session.target.argv.clone(),
+            evidence,
+            candidates: Vec::new(),
+            opened: Some(session.opened()),
+            request: session.request,
+            reason: None,
+        }
+    }
+}
+
+/// Sessions that a key in the first execve names: known, of the same pod, container and command, and named once only.
+fn keys(sessions: &[Session], roots: &[&mut Known]) -> Vec<Option<usize>> {
+    let mut used = vec![false; sessions.len()];
+    let mut found = vec![None; roots.len()];
+    for (r, known) in roots.iter().enumerate().filter(|(_, known)| !known.root.first) {
+        let values = known.key.iter().chain(known.root.keys.iter().map(|(_, value)| value));
+        found[r] = values
+            .filter_map(|value| {
+                let mut named = sessions.iter().enumerate().filter(|(_, session)| {
+                    session.reviews.contains(value) || session.audit_id.as_deref() == Some(&**value)
+                });
+                // An Audit-ID is the client's choice and may name several.
+                let (s, session) = named.next()?;
+                let agrees = named.next().is_none() && session.may_run() && alike(&session.target, known);
+                (agrees && session.target.via.starts_process() && !used[s]).then_some(s)
+            })
+            .next();
+        if let Some(s) = found[r] {
+            used[s] = true;
+        }
+    }
+    found
+}
+
+/// Whether container, terminal and command agree.
+fn alike(target: &Target, known: &Known) -> bool {
+    let container = match (&target.container, &known.root.container) {
+        (Some(asked), Some(entered)) => asked == entered,
+        _ => true,
+    };
+    let command = known.root.first
+        || [&known.root.argv, &known.argv]
+            .into_iter()
+            .any(|argv| match argv.as_deref() {
+                None => true,
+                Some(argv) => [argv, without_env(argv)].into_iter().any(|argv| match known.root.cut {
+                    true => is_beginning(argv, &target.argv),
+                    false => *argv == *target.argv,
+                }),
+            });
+    container && command && target.tty == known.root.tty
+}
+
+/// A command without an `env NAME=VALUE…` before it: webhooks and policies of others put variables in that way too.
+fn without_env(argv: &[Box<str>]) -> &[Box<str>] {
+    let Some(rest) = argv.strip_prefix(&["env".into()]) else {
+        return argv;
+    };
+    let variables = rest.iter().take_while(|argument| argument.contains('=')).count();
+    if variables == 0 { argv } else { &rest[variables..] }
+}
+
+/// Whether a command line that was cut somewhere may be the other.
+fn is_beginning(cut: &[Box<str>], whole: &[Box<str>]) -> bool {
+    let Some((last, before)) = cut.split_last() else {
+        return true;
+    };
+    whole.len() >= cut.len() && whole[..before.len()] == *before && whole[before.len()].starts_with(&**last)
+}
+
+/// From the stream to the process.
+fn distance(session: &Session, root: &Root) -> Option<i64> {
+    let started = session.started.filter(|_| session.target.via == Via::Exec)?;
+    (root.at as i64).checked_sub(started as i64)
+}
+
+/// Whether a process may be a session's by all that is certain: what was asked for, and the clocks' tolerance.
+fn fits(session: &Session, known: &Known, settings: &Settings) -> bool {
+    let (root, target) = (&known.root, &session.target);
+    if !session.may_run() || !alike(target, known) {
+        return false;
+    }
+    let (at, opened) = (root.at, session.opened());
+    match target.via {
+        Via::Exec | Via::Kubelet => {
+            // Reviews and processes share a clock, or nearly.
+            let skew = if session.received.is_some() {
+                settings.skew
+            } else {
+                settings.review_skew
+            };
+            let (base, late) = (session.base(), skew + settings.delay);
+            !root.first && at.saturating_add(skew) >= base && at <= base.saturating_add(late)
+        }
+        Via::Attach => {
+            let until = opened.saturating_add(settings.skew);
+            root.first && root.tty && at <= until && opened <= at.saturating_add(ATTACH_AFTER)
+        }
+        Via::Debug | Via::Run => {
+            root.first && at.saturating_add(settings.skew) >= opened && at <= opened.saturating_add(DEBUG_AFTER)
+        }
+    }
+}
+
+/// Whether facts of the record say that they do not belong together.
+fn excluded(session: &Session, known: &Known, settings: &Settings, window: Option<(i64, i64)>) -> bool {
+    let at = known.root.at;
+    // A review comes before its process, on the same clock.
+    if session
+        .reviewed
+        .is_some_and(|reviewed| at.saturating_add(settings.review_skew) < reviewed)
+    {
+        return true;
+    }
+    if !session.target.via.starts_process() {
+        return false;
+    }
+    // It ended before the process began. The node's clock is ahead by no more than the longest distance.
+    let ahead = window.map_or(settings.skew as i64, |(_, high)| high);
+    let ended = |closed: Timestamp| closed.saturating_add_signed(ahead).saturating_add(settings.delay);
+    if session.closed.is_some_and(|closed| ended(closed) < at) {
+        return true;
+    }
+    match (window, distance(session, &known.root)) {
+        (Some((low, high)), Some(lag)) => lag < low || lag > high,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_that_were_cut() {
+        let texts = |all: &[&str]| -> Vec<Box<str>> { all.iter().map(|t| Box::from(*t)).collect() };
+        for (cut, whole, want) in [
+            (&["sh", "-c", "ec"][..], &["sh", "-c", "echo"][..], true),
+            (&["sh", "-c"], &["sh", "-c", "echo"], true),
+            (&["sh", "-d", "ec"], &["sh", "-c", "echo"], false),
+            (&["sh", "-c", "echo", "x"], &["sh", "-c", "echo"], false),
+            (&[], &["sh"], true),
+        ] {
+            assert_eq!(is_beginning(&texts(cut), &texts(whole)), want, "{cut:?} {whole:?}");
+        }
+    }
+}
