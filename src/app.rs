@@ -250,7 +250,7 @@ impl App {
             dead_letter,
             publisher.clone(),
         ));
-        export_bus(&metrics, publisher);
+        export_bus(&metrics, publisher.clone());
         let mut webhook = None;
         if config.webhook.enabled {
             readiness.expect("webhook");
@@ -259,6 +259,7 @@ impl App {
                 &config.webhook,
                 config.cluster.clone(),
                 Arc::new(move |body: &[u8], cluster: Option<&str>| evaluator.process(body, cluster)),
+                publisher.clone(),
                 Arc::clone(&metrics),
             )?;
             webhook = Some(bound);

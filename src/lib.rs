@@ -15,6 +15,7 @@
 //! - [`config`], [`app`], [`cli`]: saker.yaml, the composition root, the command line;
 //! - [`web`], [`metrics`]: health and metrics;
 //! - [`watch`]: files that are reloaded when they change;
+//! - [`base64`]: what its name says;
 //! - [`certificates`]: makes certificates for `saker setup certs` and for development.
 //!
 //! `event`, `fields`, `engine`, `correlate` and `alert` are the core: no I/O, no clock, no runtime.
@@ -23,6 +24,7 @@
 
 pub mod alert;
 pub mod app;
+pub mod base64;
 pub mod bus;
 pub mod certificates;
 pub mod cli;

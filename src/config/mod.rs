@@ -254,6 +254,7 @@ pub struct WebhookConfig {
     /// Seconds named in Retry-After when busy.
     pub retry_after: u32,
     pub dead_letter: DeadLetterConfig,
+    pub admission: AdmissionConfig,
 }
 
 impl Default for WebhookConfig {
@@ -271,6 +272,33 @@ impl Default for WebhookConfig {
             body_timeout: Duration::from_secs(10),
             retry_after: 1,
             dead_letter: DeadLetterConfig::default(),
+            admission: AdmissionConfig::default(),
+        }
+    }
+}
+
+impl WebhookConfig {
+    /// Whether `path` is where admission reviews come.
+    pub fn takes_path_of_admission(&self) -> bool {
+        let below = self.path.strip_prefix("/admission");
+        self.admission.enabled && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// The endpoints `/admission/exec` and `/admission/exec-key` on the webhook's port.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdmissionConfig {
+    pub enabled: bool,
+    /// `/admission/exec-key` puts `env SAKER_EXEC_ID=…` before commands.
+    pub key: bool,
+}
+
+impl Default for AdmissionConfig {
+    fn default() -> Self {
+        AdmissionConfig {
+            enabled: true,
+            key: false,
         }
     }
 }

@@ -124,6 +124,7 @@ pub(super) const WEBHOOK: &[Key] = &[
     key("body_timeout", Kind::Duration),
     key("retry_after", count(3600)),
     key("dead_letter", Kind::Section(DEAD_LETTER)),
+    key("admission", Kind::Section(ADMISSION)),
 ];
 
 pub(super) const SYSCALL: &[Key] = &[
@@ -158,6 +159,8 @@ pub(super) const TLS: &[Key] = &[
     key("allowed_names", Kind::List(&Kind::Text)),
     key("clusters", Kind::Map),
 ];
+
+pub(super) const ADMISSION: &[Key] = &[key("enabled", Kind::Bool), key("key", Kind::Bool)];
 
 pub(super) const DEAD_LETTER: &[Key] = &[key("file", Kind::Written), key("max_size", Kind::Size)];
 

@@ -138,6 +138,16 @@ impl Validator<'_> {
                 "begin with `/`, do not end with it, and use only letters, digits and `-._~`, e.g. `/k8s-audit`",
             );
         }
+        if webhook.takes_path_of_admission() {
+            self.report(
+                "webhook.path",
+                format!(
+                    "`webhook.path` cannot be `{}`: admission reviews come there",
+                    path.escape_debug()
+                ),
+                "choose another path, e.g. `/k8s-audit`, or set `webhook.admission.enabled: false`",
+            );
+        }
         if webhook.max_body > webhook.max_buffered {
             self.report(
                 if self.is_given("webhook.max_body") {

@@ -97,6 +97,8 @@ label_sets! {
     ReasonLabels { reason: &'static str }
     ListenerLabels { listener: &'static str }
     ClosedLabels { listener: &'static str, reason: &'static str }
+    /// What became of something.
+    OutcomeLabels { outcome: &'static str }
     OutputLabels { output: Text }
     /// What was reloaded: `rules`, `tls` or `tokens`.
     ReloadLabels { what: &'static str }

@@ -20,7 +20,8 @@ use prometheus_client::registry::Registry;
 use labels::Described;
 pub use labels::{
     AlertLabels, CertificateLabels, ClosedLabels, ClusterLabels, CodeLabels, DropLabels, EventLabels, ListenerLabels,
-    OutputLabels, ReasonLabels, ReloadLabels, RuleLabels, SecondsGauge, SourceLabels, Text, VersionLabels,
+    OutcomeLabels, OutputLabels, ReasonLabels, ReloadLabels, RuleLabels, SecondsGauge, SourceLabels, Text,
+    VersionLabels,
 };
 
 /// The Content-Type of what [`Metrics::encode`] writes.
@@ -124,6 +125,10 @@ metrics! {
     http_requests: Family<CodeLabels, Counter> = Family::default();
     /// Time from the head of a webhook request to its answer.
     http_request_seconds: Histogram = latencies();
+    /// Admission reviews, all of them allowed, by what became of them: `published` (on the way to the nodes), `unheard` (no
+    /// node listens), `other` (of a request that leads into no pod, or a dry run), `unauthenticated`, `malformed`, `overloaded`.
+    /// Those that also got a key before their command are counted as `patched` besides.
+    admission_reviews: Family<OutcomeLabels, Counter> = Family::default();
     /// Body bytes received by the webhook, before decompression.
     http_received_bytes: Counter = Counter::default();
     /// Bytes of bodies that the webhook holds now.
@@ -305,6 +310,9 @@ mod tests {
             .observe(0.1);
         m.saw_events(Some("prod"));
         m.http_requests.get_or_create(&CodeLabels { code: 200 }).inc();
+        m.admission_reviews
+            .get_or_create(&OutcomeLabels { outcome: "other" })
+            .inc();
         m.http_connections.get_or_create(&ListenerLabels { listener }).inc();
         m.http_connections_closed
             .get_or_create(&ClosedLabels { listener, reason })

@@ -3,6 +3,7 @@
 use std::fs;
 
 use clap::Parser;
+use saker::cli::setup::admission::{self, AdmissionArgs};
 use saker::cli::setup::apiserver::{ApiserverArgs, documents};
 use serde_json::Value;
 
@@ -48,6 +49,123 @@ fn apiserver_files_are_what_setup_writes() {
     there.sort();
     names.sort();
     assert_eq!(there, names);
+}
+
+/// The address of the example manifests again. A CA nobody has: the file is refused until it is replaced.
+const ADMISSION: [&str; 4] = [
+    "saker setup admission",
+    "--server",
+    "https://10.96.0.94:9443",
+    "--mutating",
+];
+const NO_CA: &str = "\"REPLACE_ME\" # base64 -w0 certs/ca.crt";
+
+#[derive(Debug, Parser)]
+struct AdmissionCli {
+    #[command(flatten)]
+    args: AdmissionArgs,
+}
+
+#[test]
+fn admission_files_are_what_setup_writes() {
+    let args = AdmissionCli::parse_from(ADMISSION).args;
+    let mut kept = 0;
+    for document in admission::documents(&args, NO_CA).expect("documents") {
+        if !matches!(document.name, "admission-validating.yaml" | "admission-mutating.yaml") {
+            continue;
+        }
+        kept += 1;
+        let path = repository().join("deploy").join(document.name);
+        if std::env::var_os("UPDATE_DEPLOY").is_some() {
+            fs::write(&path, &document.text).expect("written");
+        }
+        let there = fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            there == document.text,
+            "deploy/{} is stale: UPDATE_DEPLOY=1 cargo test --test deploy",
+            document.name
+        );
+    }
+    assert_eq!(kept, 2);
+}
+
+#[test]
+fn admission_webhooks_cannot_be_in_the_way() {
+    for (name, kind, webhooks, path) in [
+        (
+            "admission-validating.yaml",
+            "ValidatingWebhookConfiguration",
+            3,
+            "/admission/exec",
+        ),
+        (
+            "admission-mutating.yaml",
+            "MutatingWebhookConfiguration",
+            1,
+            "/admission/exec-key",
+        ),
+    ] {
+        let text = fs::read_to_string(repository().join("deploy").join(name)).expect("a file");
+        // Measured: the first does not compile, the others do not work, and nobody is told.
+        for bad in ["request.uid", "objectSelector", "namespaceObject"] {
+            assert!(!text.contains(bad), "{name} has {bad}");
+        }
+        let documents = yaml(name);
+        let [configuration] = documents.as_slice() else {
+            panic!("{name}: one document")
+        };
+        assert_eq!(configuration["kind"], kind);
+        let list = configuration["webhooks"].as_array().expect("a list");
+        assert_eq!(list.len(), webhooks);
+        for webhook in list {
+            assert_eq!(webhook["failurePolicy"], "Ignore", "{name}");
+            assert_eq!(webhook["timeoutSeconds"], 1, "{name}");
+            assert_eq!(webhook["matchPolicy"], "Equivalent", "{name}");
+            assert_eq!(webhook["sideEffects"], "NoneOnDryRun", "{name}");
+            assert!(
+                webhook["name"].as_str().expect("text").split('.').count() >= 3,
+                "{name}"
+            );
+            let server = yaml("webhook/service.yaml");
+            let (address, port) = (&server[0]["spec"]["clusterIP"], &server[0]["spec"]["ports"][0]["port"]);
+            let url = format!("https://{}:{port}{path}", address.as_str().expect("text"));
+            assert_eq!(webhook["clientConfig"]["url"], url.as_str(), "{name}");
+            assert!(
+                webhook["rules"].as_array().is_some_and(|rules| !rules.is_empty()),
+                "{name}"
+            );
+        }
+    }
+    let mutating = &yaml("admission-mutating.yaml")[0]["webhooks"][0];
+    assert_eq!(mutating["reinvocationPolicy"], "Never");
+    assert!(
+        mutating["namespaceSelector"]["matchLabels"].is_object(),
+        "never for all"
+    );
+    let validating = &yaml("admission-validating.yaml")[0]["webhooks"];
+    assert_eq!(
+        validating[0].get("matchConditions"),
+        None,
+        "one that fails would hide an exec"
+    );
+    // Every member that is read is asked for first.
+    let expression = |n: usize| {
+        let text = validating[n]["matchConditions"][0]["expression"].as_str();
+        text.expect("text").to_owned()
+    };
+    let condition = expression(1) + &expression(2);
+    for member in [
+        "object.path",
+        "request.userInfo.groups",
+        "request.userInfo.username",
+        "object.spec",
+        "object.spec.containers",
+        "c.stdin",
+        "c.tty",
+    ] {
+        let asked = condition.find(&format!("has({member})")).expect(member);
+        assert_eq!(condition.find(member), Some(asked + 4), "{member}");
+    }
 }
 
 fn yaml(path: &str) -> Vec<Value> {

@@ -7,6 +7,7 @@
 //! Where a test needs something that a machine may lack (recordings, curl), it says on standard error that it is
 //! skipped.
 
+mod admission;
 mod answers;
 mod batches;
 mod client;

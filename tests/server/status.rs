@@ -48,6 +48,8 @@ fn every_documented_metric() {
             .send(&Request::batch(batch.as_bytes()).token(TOKEN).path("/k8s-audit/prod"));
         assert_eq!(answer.code, 200);
     }
+    let review = Request::batch(b"{}").path("/admission/exec");
+    assert_eq!(server.client().send(&review).code, 200);
     let mut not_tls = TcpStream::connect(server.address()).unwrap();
     not_tls.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
     server.wait_for_metric("saker_tls_handshake_failures_total{reason=\"not_tls\"}", 1.0);

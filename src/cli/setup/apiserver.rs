@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::SetupError;
+use crate::base64::encode as base64;
 use crate::certificates::{self, Mode};
 
 pub const EXAMPLES: &str = "\
@@ -155,17 +156,30 @@ fn flags(install_dir: &str) -> Vec<Flag> {
 pub(super) fn make(args: &ApiserverArgs) -> Result<String, SetupError> {
     let documents = documents(args)?;
     match &args.out {
-        Some(dir) => write_all(dir, &documents, args),
-        None => {
-            let mut out = String::new();
-            for document in documents {
-                let rule = "=".repeat(100_usize.saturating_sub(document.name.len()));
-                // Writing into a String cannot fail.
-                let _ = writeln!(out, "# ==== {} {rule}\n{}", document.name, document.text);
-            }
+        Some(dir) => {
+            let mut out = write_all(dir, &documents)?;
+            // Writing into a String cannot fail.
+            let _ = writeln!(
+                out,
+                "next: copy {POLICY_NAME}, {KUBECONFIG_NAME}{} to {} on every control-plane machine, then give \
+                 kube-apiserver the flags",
+                if args.embed { "" } else { " and the files that it names" },
+                args.install_dir.escape_debug()
+            );
             Ok(out)
         }
+        None => Ok(print_all(&documents)),
     }
+}
+
+/// The files below each other.
+pub(super) fn print_all(documents: &[Document]) -> String {
+    let mut out = String::new();
+    for document in documents {
+        let rule = "=".repeat(100_usize.saturating_sub(document.name.len()));
+        let _ = writeln!(out, "# ==== {} {rule}\n{}", document.name, document.text);
+    }
+    out
 }
 
 /// The files for these arguments.
@@ -199,11 +213,12 @@ pub fn documents(args: &ApiserverArgs) -> Result<Vec<Document>, SetupError> {
     Ok(out)
 }
 
-fn check_server(server: &str) -> Result<(), SetupError> {
+/// The URL of `--server`, which must be https.
+pub(super) fn https_url(server: &str, example: &str) -> Result<hyper::Uri, SetupError> {
     let shown = server.escape_debug();
     let refuse = |reason: &str| Err(SetupError::Refused(format!("`--server {shown}` {reason}")));
     let Ok(url) = server.parse::<hyper::Uri>() else {
-        return refuse("is not a URL\n  help: write e.g. `https://saker.example.org:9443/k8s-audit`");
+        return refuse(&format!("is not a URL\n  help: write e.g. `{example}`"));
     };
     if url.scheme_str() != Some("https") {
         return refuse(
@@ -211,6 +226,13 @@ fn check_server(server: &str) -> Result<(), SetupError> {
              would not even send its token",
         );
     }
+    Ok(url)
+}
+
+fn check_server(server: &str) -> Result<(), SetupError> {
+    let url = https_url(server, "https://saker.example.org:9443/k8s-audit")?;
+    let shown = server.escape_debug();
+    let refuse = |reason: &str| Err(SetupError::Refused(format!("`--server {shown}` {reason}")));
     if url.query().is_some() {
         return refuse("has a query\n  help: the API server drops it; name the cluster in the path: `/k8s-audit/NAME`");
     }
@@ -307,7 +329,7 @@ current-context: saker
 }
 
 /// Where the file will be on the control-plane machine.
-fn installed(path: &Path, install_dir: &str) -> Result<String, SetupError> {
+pub(super) fn installed(path: &Path, install_dir: &str) -> Result<String, SetupError> {
     match path.file_name().and_then(|n| n.to_str()) {
         Some(name) => Ok(format!("{install_dir}/{name}")),
         None => Err(SetupError::Refused(format!(
@@ -317,7 +339,7 @@ fn installed(path: &Path, install_dir: &str) -> Result<String, SetupError> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
     fs::read(path).map_err(|source| SetupError::Read {
         path: path.to_owned(),
         source,
@@ -325,26 +347,8 @@ fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
 }
 
 /// A double-quoted YAML scalar; JSON strings are such.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for position in 0..4 {
-            let index = (bits >> (18 - 6 * position)) & 0x3f;
-            out.push(if position > chunk.len() {
-                '='
-            } else {
-                char::from(ALPHABET[index as usize])
-            });
-        }
-    }
-    out
 }
 
 /// The reason as comment lines.
@@ -420,7 +424,8 @@ kube-apiserver-arg:
     out
 }
 
-fn write_all(dir: &Path, documents: &[Document], args: &ApiserverArgs) -> Result<String, SetupError> {
+/// Writes the files, and never over others; their names.
+pub(super) fn write_all(dir: &Path, documents: &[Document]) -> Result<String, SetupError> {
     certificates::make_directory(dir)?;
     // Look at all before writing any, so that a refusal leaves nothing half-done.
     let mut missing = Vec::new();
@@ -447,12 +452,5 @@ fn write_all(dir: &Path, documents: &[Document], args: &ApiserverArgs) -> Result
         let path = dir.join(document.name).display().to_string();
         let _ = writeln!(out, "{}", path.escape_debug());
     }
-    let _ = writeln!(
-        out,
-        "next: copy {POLICY_NAME}, {KUBECONFIG_NAME}{} to {} on every control-plane machine, then give kube-apiserver \
-         the flags",
-        if args.embed { "" } else { " and the files that it names" },
-        args.install_dir.escape_debug()
-    );
     Ok(out)
 }

@@ -1,4 +1,4 @@
-//! `saker setup`: certificates, API-server configuration, saker.yaml.
+//! `saker setup`: certificates, API-server configuration, admission webhooks, saker.yaml.
 //!
 //! Each part only makes text and files; nothing here talks to a cluster.
 
@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 
 use crate::certificates::CertificateError;
 
+pub mod admission;
 pub mod apiserver;
 pub mod certs;
 pub mod config;
@@ -29,6 +30,9 @@ pub enum SetupCommand {
     /// Print what makes kube-apiserver send its audit events here.
     #[command(after_help = apiserver::EXAMPLES)]
     Apiserver(apiserver::ApiserverArgs),
+    /// Print what makes kube-apiserver say who is about to enter a pod.
+    #[command(after_help = admission::EXAMPLES)]
+    Admission(admission::AdmissionArgs),
     /// Print a saker.yaml with every key, its default, and what it means.
     #[command(after_help = config::EXAMPLES)]
     Config,
@@ -72,6 +76,7 @@ pub fn execute(args: SetupArgs) -> Result<String, SetupError> {
     match args.command {
         SetupCommand::Certs(args) => certs::make(&args),
         SetupCommand::Apiserver(args) => apiserver::make(&args),
+        SetupCommand::Admission(args) => admission::make(&args),
         SetupCommand::Config => Ok(config::TEMPLATE.to_owned()),
     }
 }

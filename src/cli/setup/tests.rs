@@ -64,7 +64,7 @@ fn arguments_are_consistent() {
 #[test]
 fn help_reads_well() {
     let mut all = String::new();
-    for command in ["certs", "apiserver", "config"] {
+    for command in ["certs", "apiserver", "admission", "config"] {
         let mut setup = Cli::command().term_width(110);
         let found = setup.find_subcommand_mut(command).expect("a subcommand");
         all.push_str(&format!(
@@ -141,6 +141,7 @@ fn bad_arguments_are_explained() {
     let temporary = tempfile::tempdir().expect("a directory");
     let dir = temporary.path();
     fs::write(dir.join("two-tokens"), "a b\n").expect("a file");
+    fs::write(dir.join("ca"), CA).expect("a file");
     let mut all = String::new();
     for line in [
         "certs --dir DIR/x --host https://a",
@@ -154,6 +155,16 @@ fn bad_arguments_are_explained() {
         "apiserver --server https://a/k8s-audit --client-cert a.crt",
         "apiserver --server https://a/k8s-audit --embed --ca DIR/missing.crt",
         "apiserver --server https://a/k8s-audit --embed --ca DIR/two-tokens --token-file DIR/two-tokens",
+        "admission --server http://a:9443 --ca DIR/ca",
+        "admission --server https://a:9443/admission/exec --ca DIR/ca",
+        "admission --server https://me@a:9443 --ca DIR/ca",
+        "admission --server https://a:9443 --ca DIR/missing.crt",
+        "admission --server https://a:9443 --ca DIR/two-tokens",
+        "admission --server https://a:9443 --ca DIR/ca --cluster a/b",
+        "admission --server https://a:9443 --ca DIR/ca --namespaces a,B_b",
+        "admission --server https://a:9443 --ca DIR/ca --namespace-selector a",
+        "admission --server https://a:9443 --ca DIR/ca --namespace-selector a=b --namespaces a",
+        "admission --server https://a:9443 --ca DIR/ca --install-dir relative",
     ] {
         let error = setup(dir, line).expect_err("refused");
         all.push_str(&format!("{}\n{error}\n", line.escape_debug()));
@@ -195,6 +206,46 @@ fn the_kubeconfig_can_carry_its_secrets() {
     fs::write(&path, "mine").expect("a file");
     assert!(setup(dir, command).expect_err("refused").contains("exists and differs"));
     assert_eq!(fs::read_to_string(&path).expect("there"), "mine");
+}
+
+const CA: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+
+#[test]
+fn admission_configurations() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let dir = temporary.path();
+    fs::write(dir.join("ca.crt"), CA).expect("a file");
+    let mut all = String::new();
+    for line in [
+        "admission --server https://10.96.0.94:9443 --ca DIR/ca.crt --mutating",
+        "admission --server https://saker.example.org --ca DIR/ca.crt --cluster prod --token-file x/token --mutating \
+         --namespaces dev,test",
+        "admission --server https://[::1]:9443/ --ca DIR/ca.crt --namespace-selector team=a",
+    ] {
+        let printed = setup(dir, line).expect("text");
+        all.push_str(&format!("#### {line}\n{printed}\n"));
+    }
+    insta::assert_snapshot!(all);
+
+    let command = "admission --server https://a:9443 --ca DIR/ca.crt --mutating --out DIR/out";
+    let said = setup(dir, command).expect("written");
+    let written: Vec<_> = files(&dir.join("out")).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(
+        written,
+        [
+            "admission-mutating.yaml",
+            "admission-validating.yaml",
+            "admission-webhook.kubeconfig",
+            "admission.flags",
+            "admission.yaml"
+        ]
+    );
+    assert!(said.contains("next: let the API server say who it is"), "{said}");
+    let mutating = fs::read_to_string(dir.join("out/admission-mutating.yaml")).expect("there");
+    let mutating: serde_json::Value = serde_yaml::from_str(&mutating).expect("YAML");
+    let bundle = &mutating["webhooks"][0]["clientConfig"]["caBundle"];
+    assert_eq!(decode(bundle.as_str().expect("text")), CA.as_bytes());
+    assert!(setup(dir, command).is_ok(), "the same again is no change");
 }
 
 /// Base64 by another implementation.

@@ -376,6 +376,7 @@ mod keys {
         same::<WebhookConfig>(schema::WEBHOOK);
         same::<TlsConfig>(schema::TLS);
         same::<DeadLetterConfig>(schema::DEAD_LETTER);
+        same::<AdmissionConfig>(schema::ADMISSION);
         same::<FileSourceConfig>(schema::FILE_SOURCE);
         same::<StatusConfig>(schema::STATUS);
         same::<LogConfig>(schema::LOG);

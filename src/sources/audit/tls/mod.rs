@@ -1,7 +1,8 @@
 //! TLS of the webhook: certificates, client authentication, and their reload.
 //!
 //! A client that shows no certificate is let through the handshake although one is required: it gets an HTTP answer that
-//! says what is missing (401), which an operator reads sooner than a TLS alert. A certificate that `client_ca` did not
+//! says what is missing (401), which an operator reads sooner than a TLS alert; and an admission review without one is allowed
+//! at once, where a failed handshake would cost the one who waits for it. A certificate that `client_ca` did not
 //! sign fails the handshake itself.
 //!
 //! A reload exchanges the configuration that *new* connections get; a bad file changes nothing. Sessions are not resumed

@@ -126,7 +126,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// What is asked of a client. Each mechanism that is configured must be satisfied.
 #[derive(Debug, Default)]
-pub struct Admission {
+pub struct Access {
     /// A certificate that `client_ca` signed.
     pub certificate: bool,
     /// One of its names must be among these, unless there are none.
@@ -136,7 +136,7 @@ pub struct Admission {
     pub clusters: BTreeMap<String, String>,
 }
 
-impl Admission {
+impl Access {
     pub fn check(&self, peer: &Peer, headers: &HeaderMap) -> Result<(), Refusal> {
         if self.certificate {
             let names = peer.names.as_deref().ok_or(Refusal::NoCertificate)?;

@@ -1,15 +1,18 @@
 //! The HTTPS webhook that the API server posts to.
 //!
 //! - [`receive`]: one request, from its head to its answer;
+//! - [`admission`] and [`review`]: the same for the reviews of those who are about to enter a pod;
 //! - [`auth`]: who may post; [`body`] and [`budget`]: how much and how slowly; [`answer`]: what each failure is called;
 //! - this file: configuration to bound port ([`Webhook::bind`]), to running server ([`Webhook::run`]), to drained.
 
+pub mod admission;
 pub mod answer;
 pub mod auth;
 pub mod body;
 pub mod budget;
 mod handshake;
 pub mod receive;
+pub mod review;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -18,12 +21,14 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use self::auth::{Admission, TokenError, Tokens};
+use self::admission::Reviews;
+use self::auth::{Access, TokenError, Tokens};
 use self::body::Bounds;
 use self::budget::Budget;
 use self::handshake::Tls;
 pub use self::receive::{Evaluate, Receiver, router};
 use super::tls::{ServerTls, TlsError, TlsFiles};
+use crate::bus::Publisher;
 use crate::config::WebhookConfig;
 use crate::metrics::Metrics;
 use crate::web::connections::{Drained, Limits, Server};
@@ -39,6 +44,8 @@ const EXPIRY_LOOK: Duration = Duration::from_secs(12 * 3600);
 pub enum WebhookError {
     #[error("`webhook.path` is `{0}`; write an absolute path of letters, digits, `/`, `.`, `_`, `-` and `~`")]
     BadPath(String),
+    #[error("`webhook.path` is `{0}`, and `/admission` belongs to the admission endpoints; choose another path")]
+    PathTaken(String),
     #[error("`webhook.max_buffered` ({max_buffered}) is less than `webhook.max_body` ({max_body}); make it larger")]
     NoRoomForOne { max_buffered: u64, max_body: u64 },
     #[error("`webhook.{0}` is zero; make it larger, or leave it out")]
@@ -79,10 +86,14 @@ impl Webhook {
         config: &WebhookConfig,
         default_cluster: Option<String>,
         evaluate: Evaluate,
+        publisher: Publisher,
         metrics: Arc<Metrics>,
     ) -> Result<Webhook, WebhookError> {
         check(config)?;
         let path = checked_path(&config.path)?;
+        if config.takes_path_of_admission() {
+            return Err(WebhookError::PathTaken(path));
+        }
         let tls = Arc::new(ServerTls::load(TlsFiles::from_config(&config.tls)?)?);
         let tokens = config.token_file.clone().map(Tokens::load).transpose()?.map(Arc::new);
         let reload = Reload {
@@ -95,22 +106,23 @@ impl Webhook {
         if tokens.is_some() {
             reload.metrics.reloaded("tokens");
         }
-        let admission = Admission {
+        let access = Access {
             certificate: tls.requires_client_certificate(),
             allowed_names: config.tls.allowed_names.clone(),
             tokens,
             clusters: config.tls.clusters.clone(),
         };
-        if admission.is_open() && !config.listen.ip().is_loopback() {
+        if access.is_open() && !config.listen.ip().is_loopback() {
             let address = config.listen.to_string();
             tracing::warn!(
                 address,
-                "anyone who reaches this address can post events; set `webhook.tls.client_ca` or `webhook.token_file`"
+                "anyone who reaches this address can post events and admission reviews; \
+                 set `webhook.tls.client_ca` or `webhook.token_file`"
             );
         }
         let receiver = Receiver {
             path,
-            admission,
+            access,
             default_cluster,
             bounds: Bounds {
                 max_body: config.max_body,
@@ -123,6 +135,7 @@ impl Webhook {
             evaluations: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(1, usize::from),
             )),
+            reviews: (config.admission.enabled).then(|| Reviews::new(config.admission.key, publisher)),
             metrics: Arc::clone(&metrics),
             log: LogLimit::default(),
         };

@@ -17,8 +17,9 @@ use axum::{Extension, Router};
 use prometheus_client::metrics::family::Family;
 use tokio::sync::Semaphore;
 
+use super::admission::{self, EXEC, EXEC_KEY, Reviews};
 use super::answer::{Refusal, accepted};
-use super::auth::{Admission, Peer};
+use super::auth::{Access, Peer};
 use super::body::{Bounds, Held, check_content_type, discard, encoding};
 use crate::event::Source;
 use crate::metrics::{CodeLabels, Metrics, SourceLabels};
@@ -33,13 +34,15 @@ pub type Evaluate = Arc<dyn Fn(&[u8], Option<&str>) -> Result<BatchReport, Rejec
 pub struct Receiver {
     /// Without a slash at its end; empty for the root.
     pub path: String,
-    pub admission: Admission,
+    pub access: Access,
     /// Of events whose path and certificate name no cluster.
     pub default_cluster: Option<String>,
     pub bounds: Bounds,
     pub evaluate: Evaluate,
     /// One permit per evaluation that may run at once.
     pub evaluations: Arc<Semaphore>,
+    /// The admission endpoints, where they are switched on.
+    pub reviews: Option<Reviews>,
     pub metrics: Arc<Metrics>,
     pub log: LogLimit,
 }
@@ -47,12 +50,23 @@ pub struct Receiver {
 /// The routes, for the server and for tests. Every request must carry a [`Peer`].
 pub fn router(receiver: Arc<Receiver>) -> Router {
     let root = if receiver.path.is_empty() { "/" } else { &receiver.path };
-    Router::new()
-        .route(root, post(receive).fallback(not_post))
-        .route(
-            &format!("{}/{{cluster}}", receiver.path),
-            post(receive).fallback(not_post),
-        )
+    let audit = Router::new().route(root, post(receive).fallback(not_post)).route(
+        &format!("{}/{{cluster}}", receiver.path),
+        post(receive).fallback(not_post),
+    );
+    let router = match receiver.reviews {
+        None => audit,
+        Some(_) => [(EXEC, any(admission::exec)), (EXEC_KEY, any(admission::exec_key))]
+            .into_iter()
+            .fold(audit, |router, (path, door)| {
+                let below = [format!("{path}/"), format!("{path}/{{*cluster}}")];
+                router
+                    .route(path, door.clone())
+                    .route(&below[0], door.clone())
+                    .route(&below[1], door)
+            }),
+    };
+    router
         .fallback(any(unknown_path))
         .layer(from_fn_with_state(Arc::clone(&receiver), count))
         .with_state(receiver)
@@ -92,11 +106,11 @@ async fn receive(State(receiver): State<Arc<Receiver>>, peer: Extension<Peer>, m
 impl Receiver {
     async fn take(&self, peer: &Peer, request: &mut Request) -> Result<BatchReport, Refusal> {
         let cluster = self.cluster_of_path(request.uri().path())?;
-        self.admission.check(peer, request.headers())?;
+        self.access.check(peer, request.headers())?;
         check_content_type(request.headers())?;
         let encoding = encoding(request.headers())?;
         let held = self.bounds.read(request.body_mut(), encoding).await?;
-        let from_certificate = || self.admission.cluster_of(peer).map(str::to_owned);
+        let from_certificate = || self.access.cluster_of(peer).map(str::to_owned);
         let cluster = cluster
             .or_else(from_certificate)
             .or_else(|| self.default_cluster.clone());
@@ -152,7 +166,7 @@ impl Receiver {
     }
 
     /// Answers at once, and reads on behind the answer what the client still sends.
-    fn refuse(&self, refusal: Refusal, peer: &Peer, request: Request) -> Response {
+    pub(super) fn refuse(&self, refusal: Refusal, peer: &Peer, request: Request) -> Response {
         let kind = refusal.kind();
         if let Some(left_out) = self.log.admit(kind) {
             let reason = refusal.to_string();
@@ -169,7 +183,8 @@ impl Receiver {
     }
 }
 
-fn discard_behind(request: Request) {
+/// Reads on, behind the answer, what the client still sends.
+pub(super) fn discard_behind(request: Request) {
     let (parts, body): (_, Body) = request.into_parts();
     if axum::body::HttpBody::is_end_stream(&body) {
         return;

@@ -10,20 +10,24 @@ use tower::ServiceExt as _;
 use super::*;
 use crate::sources::audit::webhook::auth::Peer;
 
-const TOKEN: &str = "a-token-of-this-test";
+pub(super) const TOKEN: &str = "a-token-of-this-test";
 
-struct Fixture {
-    router: Router,
-    metrics: Arc<Metrics>,
+pub(super) struct Fixture {
+    pub(super) router: Router,
+    pub(super) metrics: Arc<Metrics>,
     clusters: Arc<Mutex<Vec<Option<String>>>>,
 }
 
-fn fixture(path: &str, admission: Admission) -> Fixture {
+pub(super) fn fixture(path: &str, access: Access) -> Fixture {
+    fixture_with(path, access, None)
+}
+
+pub(super) fn fixture_with(path: &str, access: Access, reviews: Option<Reviews>) -> Fixture {
     let metrics = Arc::new(Metrics::new());
     let clusters = Arc::default();
     let receiver = Receiver {
         path: checked_path(path).unwrap(),
-        admission,
+        access,
         default_cluster: Some("default".to_owned()),
         bounds: Bounds {
             max_body: 1000,
@@ -34,6 +38,7 @@ fn fixture(path: &str, admission: Admission) -> Fixture {
         },
         evaluate: evaluate(&clusters),
         evaluations: Arc::new(Semaphore::new(1)),
+        reviews,
         metrics: Arc::clone(&metrics),
         log: LogLimit::default(),
     };
@@ -44,7 +49,7 @@ fn fixture(path: &str, admission: Admission) -> Fixture {
     }
 }
 
-fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+pub(super) fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -56,15 +61,15 @@ fn request(method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Bo
     request.extension(peer).body(body.into()).unwrap()
 }
 
-async fn answer(fixture: &Fixture, request: Request<Body>) -> Answer {
+pub(super) async fn answer(fixture: &Fixture, request: Request<Body>) -> Answer {
     collected(fixture.router.clone().oneshot(request).await.unwrap()).await
 }
 
-const JSON: (&str, &str) = ("content-type", "application/json");
+pub(super) const JSON: (&str, &str) = ("content-type", "application/json");
 
 #[tokio::test]
 async fn requests_and_their_answers() {
-    let fixture = fixture("/k8s-audit", Admission::default());
+    let fixture = fixture("/k8s-audit", Access::default());
     let large = " ".repeat(1001);
     let long_cluster = format!("/k8s-audit/{}", "a".repeat(64));
     let parameters = ("content-type", "Application/JSON; charset=utf-8");
@@ -199,7 +204,7 @@ async fn requests_and_their_answers() {
 
 #[tokio::test]
 async fn the_root_can_be_the_path() {
-    let fixture = fixture("/", Admission::default());
+    let fixture = fixture("/", Access::default());
     for (uri, code) in [("/", 200), ("/prod", 200), ("/prod/x", 404)] {
         assert_eq!(
             answer(&fixture, request("POST", uri, &[JSON], "[1]")).await.code,
@@ -213,7 +218,7 @@ async fn the_root_can_be_the_path() {
 
 #[tokio::test]
 async fn a_stalled_body_is_408_and_a_full_budget_429() {
-    let fixture = fixture("/k8s-audit", Admission::default());
+    let fixture = fixture("/k8s-audit", Access::default());
     // 1000 of 1500 bytes are reserved while this one waits.
     let stalled = tokio::spawn(fixture.router.clone().oneshot(request(
         "POST",
@@ -255,7 +260,7 @@ impl hyper::body::Body for Stalled {
 
 #[tokio::test]
 async fn compressed_bodies_are_limited_after_decompression() {
-    let fixture = fixture("/k8s-audit", Admission::default());
+    let fixture = fixture("/k8s-audit", Access::default());
     for (size, code) in [(998, 200), (999, 413), (1 << 20, 413)] {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(b"[").unwrap();
@@ -370,13 +375,13 @@ async fn tokens_and_certificates() {
             "a client certificate is required",
         ),
     ] {
-        let admission = Admission {
+        let access = Access {
             certificate,
             allowed_names,
             tokens: if token { tokens() } else { None },
-            ..Admission::default()
+            ..Access::default()
         };
-        let fixture = fixture("/k8s-audit", admission);
+        let fixture = fixture("/k8s-audit", access);
         let headers: Vec<_> = [JSON]
             .into_iter()
             .chain(authorization.map(|a| ("authorization", a)))
@@ -401,12 +406,12 @@ async fn tokens_and_certificates() {
 
 #[tokio::test]
 async fn the_path_names_the_cluster_before_the_certificate_before_the_configuration() {
-    let admission = Admission {
+    let access = Access {
         certificate: true,
         clusters: [("api-eu".to_owned(), "prod-eu".to_owned())].into(),
-        ..Admission::default()
+        ..Access::default()
     };
-    let fixture = fixture("/k8s-audit", admission);
+    let fixture = fixture("/k8s-audit", access);
     for (uri, name, want) in [
         ("/k8s-audit/prod-us", "api-eu", "prod-us"),
         ("/k8s-audit", "api-eu", "prod-eu"),

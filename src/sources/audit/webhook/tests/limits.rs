@@ -247,7 +247,13 @@ fn a_taken_port_is_an_error_that_says_so() {
     config.tls.cert = Some(files.cert);
     config.tls.key = Some(files.key);
     let (evaluation, _, _) = gated();
-    let bound = Webhook::bind(&config, None, evaluation, Arc::new(Metrics::new()));
+    let bound = Webhook::bind(
+        &config,
+        None,
+        evaluation,
+        Publisher::default(),
+        Arc::new(Metrics::new()),
+    );
     let error = bound.err().unwrap().to_string();
     assert!(
         error.starts_with(&format!("cannot listen on `{}`: ", config.listen)),

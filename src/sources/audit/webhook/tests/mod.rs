@@ -1,5 +1,6 @@
 //! The webhook over its router and over real TLS.
 
+mod admission;
 mod answers;
 mod clients;
 mod limits;
@@ -102,7 +103,14 @@ fn start_with(
     let metrics = Arc::new(Metrics::new());
     let clusters = Arc::default();
     let evaluation = evaluation.unwrap_or_else(|| evaluate(&clusters));
-    let webhook = Webhook::bind(&config, Some("default".to_owned()), evaluation, Arc::clone(&metrics)).unwrap();
+    let webhook = Webhook::bind(
+        &config,
+        Some("default".to_owned()),
+        evaluation,
+        Publisher::default(),
+        Arc::clone(&metrics),
+    )
+    .unwrap();
     let (address, reload) = (webhook.local_addr(), webhook.reload_handle());
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async {
