@@ -69,6 +69,8 @@ fn with_everything_switched_on_it_loads_and_shows_the_defaults() {
     shown.webhook.dead_letter.file = None;
     shown.syscall.containerd_state.clear();
     shown.syscall.cri = None;
+    shown.attribution.node = None;
+    shown.attribution.socket = None;
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));
 
     // The defaults inside lists: the same entries with only their required keys.
