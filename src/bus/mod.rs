@@ -8,6 +8,7 @@
 //! - [`Inbox`]: where a node's reader takes it from, beside the ring of the probe.
 
 mod local;
+pub mod nats;
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;

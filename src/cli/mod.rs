@@ -115,7 +115,9 @@ fn fail(message: &str) -> ExitCode {
 fn start_log(level: &str, json: bool) -> Result<(), String> {
     use tracing_subscriber::EnvFilter;
     let wanted = std::env::var("SAKER_LOG").unwrap_or_else(|_| level.to_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|e| format!("log level `{wanted}`: {e}"))?;
+    // The NATS client writes a line for each attempt to connect; the bus says once what there is to say.
+    let filter =
+        EnvFilter::try_new(format!("async_nats=off,{wanted}")).map_err(|e| format!("log level `{wanted}`: {e}"))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

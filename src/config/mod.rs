@@ -44,6 +44,7 @@ pub struct Config {
     pub files: Vec<FileSourceConfig>,
     pub syscall: SyscallConfig,
     pub attribution: AttributionConfig,
+    pub bus: BusConfig,
     pub status: StatusConfig,
     /// Where alerts go; empty means one stdout output.
     pub outputs: Vec<OutputConfig>,
@@ -413,6 +414,73 @@ impl SyscallConfig {
             containers: self.containers,
         }
     }
+}
+
+/// How audit events that lead into a pod reach the nodes that run the probe.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BusConfig {
+    pub kind: BusKind,
+    /// `nats://HOST:PORT`, `tls://HOST:PORT` or `HOST:PORT`.
+    pub servers: Vec<String>,
+    pub tls: BusTlsConfig,
+    /// A credentials file (JWT and seed), or a file with only the seed of an nkey.
+    pub credentials: Option<PathBuf>,
+    /// File with a token.
+    pub token_file: Option<PathBuf>,
+    pub user: Option<String>,
+    pub password: Option<String>,
+    /// Name of the JetStream stream.
+    pub stream: String,
+    /// What every subject begins with.
+    pub subject: String,
+    /// A stream that is made keeps messages this long,
+    #[serde(with = "duration")]
+    pub max_age: Duration,
+    /// at most so many bytes of them,
+    #[serde(with = "size")]
+    pub max_bytes: u64,
+    /// on so many servers.
+    pub replicas: usize,
+}
+
+impl Default for BusConfig {
+    fn default() -> Self {
+        BusConfig {
+            kind: BusKind::Local,
+            servers: Vec::new(),
+            tls: BusTlsConfig::default(),
+            credentials: None,
+            token_file: None,
+            user: None,
+            password: None,
+            stream: "SAKER".to_owned(),
+            subject: "saker".to_owned(),
+            max_age: Duration::from_secs(24 * 3600),
+            max_bytes: 256 << 20,
+            replicas: 1,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BusKind {
+    /// Both sources run in this process.
+    #[default]
+    Local,
+    /// NATS JetStream.
+    Nats,
+}
+
+/// TLS towards the NATS servers; with any of these set, a connection without TLS is refused.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BusTlsConfig {
+    /// PEM bundle of the servers' CA; the system's roots when not set.
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 impl Config {

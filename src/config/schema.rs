@@ -68,6 +68,7 @@ pub(super) const ROOT: &[Key] = &[
     key("files", Kind::List(&Kind::Section(FILE_SOURCE))),
     key("syscall", Kind::Section(SYSCALL)),
     key("attribution", Kind::Section(ATTRIBUTION)),
+    key("bus", Kind::Section(BUS)),
     key("status", Kind::Section(STATUS)),
     key("outputs", Kind::List(&Kind::Output)),
     key("log", Kind::Section(LOG)),
@@ -150,6 +151,28 @@ pub(super) const ATTRIBUTION: &[Key] = &[
     key("grace", Kind::Duration),
     key("keys", Kind::List(&Kind::Text)),
     key("socket", Kind::Text),
+];
+
+pub(super) const BUS: &[Key] = &[
+    key("kind", Kind::Choice(&["local", "nats"])),
+    key("servers", Kind::List(&Kind::Text)),
+    key(
+        "tls",
+        Kind::Section(&[
+            key("ca", Kind::Input),
+            key("cert", Kind::Input),
+            key("key", Kind::Input),
+        ]),
+    ),
+    key("credentials", Kind::Input),
+    key("token_file", Kind::Input),
+    key("user", Kind::Text),
+    key("password", Kind::Text),
+    key("stream", Kind::Text),
+    key("subject", Kind::Text),
+    key("max_age", Kind::Duration),
+    key("max_bytes", Kind::Size),
+    key("replicas", count(5)),
 ];
 
 pub(super) const TLS: &[Key] = &[

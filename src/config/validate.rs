@@ -7,7 +7,10 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::load::Problem;
 use super::tree::Node;
-use super::{Config, FileSourceConfig, HttpConfig, OutputConfig, OutputKind, SyslogConfig, UserField, WebhookConfig};
+use super::{
+    BusConfig, BusKind, Config, FileSourceConfig, HttpConfig, OutputConfig, OutputKind, SyslogConfig, UserField,
+    WebhookConfig,
+};
 
 /// Facility names of RFC 5424 section 6.2.1 as syslog.conf spells them.
 const FACILITIES: &[&str] = &[
@@ -23,6 +26,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     validator.fields(&config.fields);
     validator.webhook(&config.webhook);
     validator.files(&config.files);
+    validator.bus(&config.bus);
     validator.outputs(&config.outputs);
     let (webhook, status) = (&config.webhook, &config.status);
     if webhook.enabled && status.enabled && webhook.listen == status.listen && webhook.listen.port() != 0 {
@@ -60,7 +64,7 @@ impl Validator<'_> {
             let path = format!("{section}.{given}");
             if self.is_given(&path) && !self.is_given(&format!("{section}.{missing}")) {
                 let message = format!("`{given}` is given without `{missing}`");
-                self.report(&path, message, "give both files, or none");
+                self.report(&path, message, "give both, or none");
             }
         }
     }
@@ -181,6 +185,69 @@ impl Validator<'_> {
             if let Some(cluster) = &file.cluster {
                 self.cluster(&format!("files.{index}.cluster"), cluster);
             }
+        }
+    }
+
+    fn bus(&mut self, bus: &BusConfig) {
+        self.pair("bus.tls", "cert", "key");
+        for (index, server) in bus.servers.iter().enumerate() {
+            let plain = server.parse::<async_nats::ServerAddr>().ok().filter(|address| {
+                let url = address.as_url_str();
+                ["nats", "tls"].contains(&address.scheme()) && !address.host().is_empty() && !url.contains('@')
+            });
+            if plain.is_none() {
+                // What is written is not shown: it may hold a password.
+                self.report(
+                    &format!("bus.servers.{index}"),
+                    format!("`bus.servers.{index}` is not the address of a NATS server"),
+                    "write `HOST:PORT`, `nats://HOST:PORT` or `tls://HOST:PORT`; who connects has keys of its own",
+                );
+            }
+        }
+        let name = |text: &str| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+            (1..=100).contains(&text.len()) && text.bytes().all(plain)
+        };
+        if !name(&bus.stream) {
+            self.report(
+                "bus.stream",
+                format!("`{}` cannot be the name of a stream", bus.stream.escape_debug()),
+                "write 1 to 100 letters, digits, `-` or `_`",
+            );
+        }
+        if bus.subject.len() > 100 || !bus.subject.split('.').all(name) {
+            self.report(
+                "bus.subject",
+                format!("`{}` cannot begin a subject", bus.subject.escape_debug()),
+                "write letters, digits, `-` and `_`, in parts with dots between them, e.g. `saker`",
+            );
+        }
+        if bus.max_age.as_secs() < 60 {
+            let message = "`bus.max_age` is shorter than a minute".to_owned();
+            self.report("bus.max_age", message, "audit events alone come up to 30 s late");
+        }
+        if bus.max_bytes < 1 << 20 || i64::try_from(bus.max_bytes).is_err() {
+            let message = format!("`bus.max_bytes` cannot be {} bytes", bus.max_bytes);
+            self.report("bus.max_bytes", message, "write 1MiB or more");
+        }
+        if bus.kind != BusKind::Nats {
+            return;
+        }
+        if bus.servers.is_empty() {
+            self.report(
+                "bus.kind",
+                "`bus.servers` names no server".to_owned(),
+                "write e.g. `servers: [\"nats.example.org:4222\"]`",
+            );
+        }
+        self.pair("bus", "user", "password");
+        let given = ["credentials", "token_file", "user"].map(|key| self.is_given(&format!("bus.{key}")));
+        if given.iter().filter(|given| **given).count() > 1 {
+            self.report(
+                "bus.kind",
+                "`bus` has more than one way to say who connects".to_owned(),
+                "give one of `credentials`, `token_file`, and `user` with `password`",
+            );
         }
     }
 

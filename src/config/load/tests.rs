@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{AlertFormat, Matching, OutputKind, SourceName, StartAt, WhenFull};
+use crate::config::{AlertFormat, BusKind, Matching, OutputKind, SourceName, StartAt, WhenFull};
 use crate::event::Priority;
 
 /// Loads `text` as `saker.yaml` of a directory that also has `tls.crt`, `tls.key`, `ca.crt` and `rules/`.
@@ -257,6 +257,33 @@ fn the_meaning_of_outputs_is_checked() {
 "#,
         &[]
     ));
+}
+
+#[test]
+fn the_bus_is_checked() {
+    let config = good(
+        "bus: {kind: nats, servers: [a.example.org, 'tls://b:4222', 'nats://[::1]:1'], user: a, password: b}",
+        &[],
+    );
+    assert_eq!((config.bus.kind, config.bus.servers.len()), (BusKind::Nats, 3));
+
+    insta::assert_snapshot!(report(
+        r#"
+bus:
+  kind: nats
+  servers: ["http://a", "nats://me:secret@host", "nats://"]
+  tls: {cert: tls.crt}
+  credentials: tls.key
+  user: saker
+  stream: "a.b"
+  subject: saker.>
+  max_age: 10s
+  max_bytes: 1KiB
+  replicas: 7
+"#,
+        &[],
+    ));
+    assert!(report("bus: {kind: nats}", &[]).contains("names no server"));
 }
 
 #[test]

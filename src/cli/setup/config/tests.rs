@@ -25,7 +25,15 @@ fn surroundings() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     fs::create_dir(dir.path().join("rules.d")).expect("a directory");
     fs::create_dir(dir.path().join("certs")).expect("a directory");
-    for name in ["server.crt", "server.key", "ca.crt", "client.crt", "client.key"] {
+    for name in [
+        "server.crt",
+        "server.key",
+        "ca.crt",
+        "client.crt",
+        "client.key",
+        "nats.creds",
+        "nats.token",
+    ] {
         fs::write(dir.path().join("certs").join(name), "").expect("a file");
     }
     fs::write(dir.path().join("tokens"), "").expect("a file");
@@ -71,6 +79,10 @@ fn with_everything_switched_on_it_loads_and_shows_the_defaults() {
     shown.syscall.cri = None;
     shown.attribution.node = None;
     shown.attribution.socket = None;
+    shown.bus.servers.clear();
+    shown.bus.tls = default.bus.tls.clone();
+    (shown.bus.credentials, shown.bus.token_file) = (None, None);
+    (shown.bus.user, shown.bus.password) = (None, None);
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));
 
     // The defaults inside lists: the same entries with only their required keys.
