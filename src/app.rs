@@ -2,18 +2,18 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
 use tokio::sync::{mpsc, watch};
 
-use crate::bus::{Local, Publisher};
+use crate::bus::nats::NatsError;
 use crate::certificates::{self, CertificateError, DevCertificate};
-use crate::config::{Config, DEFAULT_SOCKET, FileSourceConfig, OutputConfig, SourceName};
+use crate::config::{BusKind, Config, FileSourceConfig, OutputConfig, SourceName};
 use crate::engine::diagnostic::Diagnostic;
 use crate::engine::{Loaded, RuleSet};
-use crate::event::{Source, Timestamp};
+use crate::event::Source;
 use crate::fields::evt::Host;
 use crate::metrics::{Metrics, OutputLabels, copy_counter};
 use crate::outputs::{OutputCounters, OutputError, Outputs};
@@ -26,11 +26,14 @@ use crate::sources::syscall::permissions;
 use crate::sources::syscall::probe::{Probe, ProbeError, Setup};
 use crate::sources::syscall::reader::Reader;
 use crate::sources::syscall::service::{Delivery, Service};
-use crate::sources::syscall::sessions::Board;
 use crate::watch::{Group, WatchError, Watcher};
 use crate::web::readiness::Readiness;
 use crate::web::sessions::{SessionsError, SessionsServer};
 use crate::web::status::{StatusError, StatusServer};
+
+mod bus;
+
+use bus::Bus;
 
 /// Directory of the certificate that `serve` makes itself when none is configured.
 const DEVELOPMENT_CERTIFICATES: &str = "certs";
@@ -60,7 +63,9 @@ pub enum StartError {
     #[error(transparent)]
     Sessions(#[from] SessionsError),
     #[error("no way from the audit source to the syscall source: {0}")]
-    Bus(std::io::Error),
+    Queue(std::io::Error),
+    #[error("the bus cannot start: {0}")]
+    Bus(#[from] NatsError),
     #[error("the thread of the syscall source: {0}")]
     Thread(std::io::Error),
     #[error("nothing to do: the webhook is disabled, `files` is empty, and the syscall source does not run")]
@@ -84,6 +89,7 @@ pub struct App {
     summary: RulesSummary,
     syscall: Option<Reader<Delivery>>,
     sessions: Option<SessionsServer>,
+    bus: Bus,
     probe: ProbeSummary,
     /// Sources that run.
     sources: Vec<Source>,
@@ -219,28 +225,27 @@ impl App {
         export_outputs(&metrics, &outputs, &counters);
         let host = Arc::new(host());
         let mut syscall = None;
-        let mut publisher = Publisher::default();
         let mut sessions = None;
         if let Some(probe) = probe {
+            let mut attribution = config.attribution.clone();
+            // Whoever takes reviews has a clock of its own then.
+            attribution.remote = config.bus.kind == BusKind::Nats;
             let mut reader = Reader::new(
                 probe,
                 Arc::clone(&rules),
                 Arc::clone(&host),
                 &config.syscall,
-                &config.attribution,
+                &attribution,
                 Delivery::new(outputs.clone(), Arc::clone(&metrics)),
             )
             .map_err(|error| StartError::Probe { error })?;
-            if config.attribution.enabled {
-                let (local, inbox) = Local::new(now()).map_err(StartError::Bus)?;
-                publisher = Publisher::new(Arc::new(local));
-                reader.attend(Box::new(inbox), config.cluster.clone());
-                sessions = bind_sessions(&config, &mut reader)?;
-            }
+            sessions = bus::bind_sessions(&config, &mut reader)?;
             probe_summary = ProbeSummary::Attached(reader.describe());
             readiness.expect("syscall");
             syscall = Some(reader);
         }
+        let bus = Bus::connect(&config, audit, syscall.as_mut(), &host)?;
+        bus.export(&metrics);
         let dead_letter = DeadLetter::open(&config.webhook.dead_letter)?;
         let pipeline = Arc::new(AuditPipeline::new(
             Arc::clone(&rules),
@@ -248,9 +253,8 @@ impl App {
             Arc::clone(&metrics),
             host,
             dead_letter,
-            publisher.clone(),
+            bus.publisher.clone(),
         ));
-        export_bus(&metrics, publisher.clone());
         let mut webhook = None;
         if config.webhook.enabled {
             readiness.expect("webhook");
@@ -259,7 +263,7 @@ impl App {
                 &config.webhook,
                 config.cluster.clone(),
                 Arc::new(move |body: &[u8], cluster: Option<&str>| evaluator.process(body, cluster)),
-                publisher.clone(),
+                bus.publisher.clone(),
                 Arc::clone(&metrics),
             )?;
             webhook = Some(bound);
@@ -290,6 +294,7 @@ impl App {
             summary,
             syscall,
             sessions,
+            bus,
             probe: probe_summary,
             sources,
         })
@@ -344,6 +349,7 @@ impl App {
             mut changes,
             syscall,
             sessions,
+            bus,
             sources,
             ..
         } = self;
@@ -368,6 +374,7 @@ impl App {
             tokio::spawn(server.run(until(stopped.clone()), grace))
         });
         let sessions = sessions.map(|server| tokio::spawn(server.run(until(stopped.clone()))));
+        let watched = tokio::spawn(bus.clone().watch(readiness.clone()));
         let only_files = webhook.is_none() && syscall.is_none();
         let syscall = match syscall {
             Some(reader) => {
@@ -422,6 +429,12 @@ impl App {
             }
         }
         file_sources.stop().await;
+        watched.abort();
+        let unsent = bus.drain(grace / 3).await;
+        if unsent > 0 {
+            metrics.dropped("bus", "shutdown", unsent as u64);
+            tracing::error!(unsent, "messages for the nodes could not be sent before the end");
+        }
         if let Some(service) = syscall {
             // A panic of the thread has been logged.
             let _ = tokio::task::spawn_blocking(move || service.stop()).await;
@@ -571,43 +584,6 @@ impl FileSources {
         self.stop.set();
         self.ended().await;
     }
-}
-
-/// The socket of `saker sessions`. Nobody has asked for the usual place: that it cannot be used stops nothing.
-fn bind_sessions(config: &Config, reader: &mut Reader<Delivery>) -> Result<Option<SessionsServer>, SessionsError> {
-    let board = Board::default();
-    let usual = DEFAULT_SOCKET.as_ref();
-    let bound = match &config.attribution.socket {
-        Some(path) if path.as_os_str().is_empty() => return Ok(None),
-        Some(path) => Some(SessionsServer::bind(path, board.clone())?),
-        None => SessionsServer::bind(usual, board.clone())
-            .inspect_err(|error| tracing::warn!("{error}"))
-            .ok(),
-    };
-    if bound.is_some() {
-        reader.show(board);
-    }
-    Ok(bound)
-}
-
-/// Messages to nodes that found no room.
-fn export_bus(metrics: &Metrics, publisher: Publisher) {
-    if !publisher.is_open() {
-        return;
-    }
-    metrics.on_scrape(move |metrics| {
-        let labels = crate::metrics::DropLabels {
-            stage: "bus",
-            reason: "full",
-        };
-        copy_counter(&metrics.drops.get_or_create(&labels), publisher.lost());
-    });
-}
-
-/// Nanoseconds since the Unix epoch.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn export_outputs(metrics: &Metrics, outputs: &Outputs, counters: &Arc<OutputCounters>) {

@@ -192,6 +192,9 @@ pub struct AttributionConfig {
     pub keys: Vec<String>,
     /// Where `saker sessions` asks; the usual place, if it can be used, where it is left out.
     pub socket: Option<PathBuf>,
+    /// Reviews are taken by another machine: set where the bus is known.
+    #[serde(skip)]
+    pub remote: bool,
 }
 
 /// The usual place of the socket of `saker sessions`.
@@ -211,6 +214,7 @@ impl Default for AttributionConfig {
                 .map(str::to_owned)
                 .into(),
             socket: None,
+            remote: false,
         }
     }
 }
@@ -221,6 +225,7 @@ impl AttributionConfig {
         Settings {
             patience: nanos(self.patience),
             skew: nanos(self.skew),
+            review_skew: if self.remote { nanos(self.skew) } else { 0 },
             delay: nanos(self.delay),
             grace: nanos(self.grace),
             ..Settings::default()

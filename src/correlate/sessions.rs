@@ -108,6 +108,17 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [State; 8] = [
+        State::Waiting,
+        State::Attributed,
+        State::Ambiguous,
+        State::Unattributed,
+        State::Unknown,
+        State::Outlived,
+        State::Closed,
+        State::Empty,
+    ];
+
     pub const fn name(self) -> &'static str {
         match self {
             State::Waiting => "waiting",

@@ -95,6 +95,8 @@ label_sets! {
     DropLabels { stage: &'static str, reason: &'static str }
     CodeLabels { code: u16 }
     ReasonLabels { reason: &'static str }
+    /// What a session came to.
+    StateLabels { state: &'static str }
     ListenerLabels { listener: &'static str }
     ClosedLabels { listener: &'static str, reason: &'static str }
     /// What became of something.

@@ -20,7 +20,7 @@ use prometheus_client::registry::Registry;
 use labels::Described;
 pub use labels::{
     AlertLabels, CertificateLabels, ClosedLabels, ClusterLabels, CodeLabels, DropLabels, EventLabels, ListenerLabels,
-    OutcomeLabels, OutputLabels, ReasonLabels, ReloadLabels, RuleLabels, SecondsGauge, SourceLabels, Text,
+    OutcomeLabels, OutputLabels, ReasonLabels, ReloadLabels, RuleLabels, SecondsGauge, SourceLabels, StateLabels, Text,
     VersionLabels,
 };
 
@@ -114,6 +114,17 @@ metrics! {
     drops: Family<DropLabels, Counter> = Family::default();
     /// Processes that the syscall source remembers.
     processes: Gauge = Gauge::default();
+    /// Exec sessions that changed, by the state they came to (see `actor.state`).
+    sessions: Family<StateLabels, Counter> = Family::default();
+    /// Pods in which the correlator remembers requests or processes.
+    session_pods: Gauge = Gauge::default();
+    /// How far the node's clock seems to be ahead of the API server's, in seconds: the median time from a request's
+    /// stream to its process, which is some hundredths by itself. 0 until pairs are certain.
+    session_clock_skew_seconds: Family<SourceLabels, SecondsGauge> = Family::default();
+    /// Messages that wait for the bus.
+    bus_waiting: Gauge = Gauge::default();
+    /// 1 while everything that is sent over the bus reaches this node.
+    bus_up: Gauge = Gauge::default();
     /// Time to evaluate one batch of events.
     evaluation_seconds: Histograms<SourceLabels> = Family::new_with_constructor(latencies);
     /// When events of a cluster last arrived, in seconds since 1970. At most 256 clusters; further ones share `other`,

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     parts: Arc<Mutex<BTreeMap<&'static str, Result<(), String>>>>,
+    /// What is worth a look and makes nothing unready.
+    notes: Arc<Mutex<BTreeMap<&'static str, String>>>,
 }
 
 impl Readiness {
@@ -25,6 +27,20 @@ impl Readiness {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(part, state);
+    }
+
+    /// Says what is wrong with a part though work goes on, or that nothing is any more.
+    pub fn note(&self, part: &'static str, text: Option<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        match text {
+            Some(text) => drop(notes.insert(part, text)),
+            None => drop(notes.remove(part)),
+        }
+    }
+
+    /// What is worth a look.
+    pub fn notes(&self) -> BTreeMap<&'static str, String> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All parts as they are now, by name.

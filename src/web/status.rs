@@ -1,7 +1,8 @@
 //! The status server: plain HTTP on an address of its own, loopback unless told otherwise.
 //!
 //! - `/healthz`: 200 while the process lives;
-//! - `/readyz`: 200 when every part is ready, otherwise 503; names each part and its reason;
+//! - `/readyz`: 200 when every part is ready, otherwise 503; names each part and its reason, and in `notes` what is
+//!   worth a look and stops nothing;
 //! - `/metrics`: everything that [`Metrics`] holds;
 //! - `/versions`: of saker, and of the Falco engine whose rules it runs.
 
@@ -116,7 +117,12 @@ async fn readyz(State(told): State<Told>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    answer(code, &json!({"ready": ready, "parts": named}))
+    let mut body = json!({"ready": ready, "parts": named});
+    let notes = told.readiness.notes();
+    if !notes.is_empty() {
+        body["notes"] = json!(notes);
+    }
+    answer(code, &body)
 }
 
 async fn encoded_metrics(State(told): State<Told>) -> Response {

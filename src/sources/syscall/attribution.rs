@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use crate::bus::{Kind as MessageKind, Message};
 use crate::config::AttributionConfig;
 use crate::correlate::fact::RequestId;
-use crate::correlate::{Actors, Change, Correlator, Counts, Fact, PodName, ProcessId, Root, Who, read};
+use crate::correlate::{Actors, Change, Correlator, Counts, Fact, PodName, ProcessId, Root, State, Who, read};
 use crate::event::syscall::{Header, Kind, PARTS, Part, Record, encode};
 use crate::event::{Priority, Timestamp};
 use crate::processes::{Container, Key, Process, Processes};
@@ -99,6 +99,8 @@ pub struct Attribution {
     changes: Vec<Change>,
     /// Counts what sessions show.
     version: u64,
+    /// Changes so far, by [`State::ALL`].
+    told: [u64; State::ALL.len()],
 }
 
 impl Attribution {
@@ -118,7 +120,13 @@ impl Attribution {
             bytes: 0,
             changes: Vec::new(),
             version: 0,
+            told: [0; State::ALL.len()],
         }
+    }
+
+    /// Changes so far, by [`State::ALL`].
+    pub fn told(&self) -> [u64; State::ALL.len()] {
+        self.told
     }
 
     /// Another number whenever sessions show something else.
@@ -411,6 +419,7 @@ impl Attribution {
     }
 
     fn session(&mut self, change: Change) -> Session {
+        self.told[change.state as usize] += 1;
         let key = change.process.as_ref().map(|id| Key {
             pid: id.pid,
             start: id.start,

@@ -47,6 +47,10 @@ pub trait Sink: Send {
     fn lost(&mut self, lost: [u64; 4]);
     /// Questions to the container runtime failed.
     fn unanswered(&mut self, _questions: u64) {}
+    /// How the correlator does, and changes of sessions so far by [`crate::correlate::State::ALL`].
+    fn attribution(&mut self, _counts: crate::correlate::Counts, _told: &[u64]) {}
+    /// Whether everything that is sent over the bus comes.
+    fn listening(&mut self, _up: bool) {}
     /// How the process table does.
     fn counts(&mut self, counts: Counts);
 }
@@ -218,6 +222,7 @@ impl<S: Sink> Reader<S> {
         if self.up != Some(up) {
             self.up = Some(up);
             self.judge.attribution.up(up, now);
+            self.sink.listening(up.is_some());
             let mut lines = Vec::new();
             recording::write_listening(now, up, &mut lines);
             write_lines(&mut self.recorder, &lines);
@@ -442,6 +447,8 @@ impl<S: Sink> Reader<S> {
         }
         self.sink.unanswered(self.metadata.unanswered());
         self.sink.counts(self.judge.processes.counts());
+        let attribution = &self.judge.attribution;
+        self.sink.attribution(attribution.counts(), &attribution.told());
         // Adjusting the clock moves the time of boot; what was said about the past stays.
         let boot = boot_time();
         if boot.abs_diff(self.judge.boot) > Duration::from_millis(10).as_nanos() as u64 {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::reader::{Reader, Sink};
 use crate::alert::Alert;
+use crate::correlate::{self, State};
 use crate::event::Source;
 use crate::event::syscall::Kind;
-use crate::metrics::{AlertLabels, EventLabels, Metrics, RuleLabels};
+use crate::metrics::{AlertLabels, EventLabels, Metrics, RuleLabels, SourceLabels, StateLabels, copy_counter};
 use crate::outputs::Outputs;
 use crate::processes::Counts;
 use crate::web::log_limit::LogLimit;
@@ -24,6 +25,8 @@ pub struct Delivery {
     log: LogLimit,
     /// Counts that the metrics have seen.
     seen: Counts,
+    /// Requests and processes that the correlator had to forget.
+    evicted: u64,
 }
 
 impl Delivery {
@@ -33,6 +36,7 @@ impl Delivery {
             metrics,
             log: LogLimit::default(),
             seen: Counts::default(),
+            evicted: 0,
         }
     }
 
@@ -92,6 +96,30 @@ impl Sink for Delivery {
         if questions > 0 {
             self.metrics.dropped("cri", "unanswered", questions);
         }
+    }
+
+    fn attribution(&mut self, counts: correlate::Counts, told: &[u64]) {
+        for (state, told) in State::ALL.into_iter().zip(told) {
+            if *told > 0 {
+                let labels = StateLabels { state: state.name() };
+                copy_counter(&self.metrics.sessions.get_or_create(&labels), *told);
+            }
+        }
+        self.metrics.session_pods.set(counts.pods as i64);
+        let skew = counts.skew.unwrap_or_default() as f64 / 1e9;
+        let source = Source::K8sExec.name();
+        let labels = SourceLabels { source };
+        self.metrics.session_clock_skew_seconds.get_or_create(&labels).set(skew);
+        let evicted = counts.evicted.saturating_sub(self.evicted);
+        if evicted > 0 {
+            self.evicted = counts.evicted;
+            self.metrics.dropped("sessions", "evicted", evicted);
+            self.warn("too many requests or processes in one pod, or too many pods: some are forgotten early");
+        }
+    }
+
+    fn listening(&mut self, up: bool) {
+        self.metrics.bus_up.set(i64::from(up));
     }
 
     fn counts(&mut self, counts: Counts) {
