@@ -121,6 +121,8 @@ metrics! {
     /// How far the node's clock seems to be ahead of the API server's, in seconds: the median time from a request's
     /// stream to its process, which is some hundredths by itself. 0 until pairs are certain.
     session_clock_skew_seconds: Family<SourceLabels, SecondsGauge> = Family::default();
+    /// Audit events of requests for which an admission webhook did not answer and was passed over.
+    admission_failed_open: Counter = Counter::default();
     /// Messages that wait for the bus.
     bus_waiting: Gauge = Gauge::default();
     /// 1 while everything that is sent over the bus reaches this node.

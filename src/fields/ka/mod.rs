@@ -14,6 +14,7 @@ mod request;
 mod table;
 
 pub use computed::Computed;
+pub use request::has_failed_open;
 pub use table::table;
 
 use std::sync::Arc;

@@ -54,6 +54,12 @@ pub fn rows() -> Vec<Field> {
             "true when the request asked for nothing to be stored (dryRun=All), else false",
         ),
         computed(
+            "ka.admission.failed_open",
+            Request(Fact::FailedOpen),
+            "admission webhooks that did not answer in time and were passed over (failurePolicy Ignore)",
+        )
+        .list(),
+        computed(
             "ka.pod.images",
             Pod(PodFact::Images),
             "images of all containers, of every kind and place",

@@ -1,7 +1,7 @@
 //! Facts of the request itself: its real peer, its object's name, its path, whether it was a rehearsal.
 
 use super::computed::{constant, with_uri};
-use super::object::object;
+use super::object::{Object, object};
 use crate::event::audit::{AuditEvent, Member, Tapes};
 use crate::fields::uri::{decode, key_is, pairs};
 use crate::fields::{Scratch, Value};
@@ -14,12 +14,14 @@ pub enum Fact {
     UriPath,
     ObjectName,
     DryRun,
+    /// Admission webhooks that did not answer, and were passed over.
+    FailedOpen,
 }
 
 impl Fact {
     pub(super) const fn cost(self) -> u32 {
         match self {
-            Fact::Peer | Fact::UriPath => 4,
+            Fact::Peer | Fact::UriPath | Fact::FailedOpen => 4,
             Fact::DryRun => 5,
             Fact::ObjectName => 40,
         }
@@ -47,12 +49,38 @@ pub fn extract(fact: Fact, event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &
                 }
             }))
         }),
+        Fact::FailedOpen => failed_open(event, tapes, scratch),
         Fact::ObjectName => object_name(event, tapes, scratch),
         Fact::DryRun => {
             let dry = dry_run(event, tapes, scratch);
             Some(constant(if dry { "true" } else { "false" }, scratch))
         }
     }
+}
+
+/// What the names of such annotations begin with; `validating…` or `mutation…`, and a round and an index, follow
+/// (k8s.io/apiserver, pkg/admission/plugin/webhook).
+const FAILED_OPEN: &[u8] = b"failed-open.";
+
+/// Whether an event tells of a webhook that was passed over.
+pub fn has_failed_open(event: &AuditEvent<'_>) -> bool {
+    memchr::memmem::find(event.raw(Member::Annotations), FAILED_OPEN).is_some()
+}
+
+fn failed_open(event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &mut Scratch) -> Option<Value> {
+    if !has_failed_open(event) {
+        return None;
+    }
+    let all = object(event, tapes, Member::Annotations)?;
+    let start = scratch.items.len();
+    for (key, value) in all.tape.keys(all.node).zip(all.tape.children(all.node)) {
+        let at = |node| Object { node, ..all };
+        if at(key).raw().starts_with(FAILED_OPEN) {
+            let value = at(value).value(scratch);
+            scratch.items.push(value);
+        }
+    }
+    Some(scratch.list_from(start))
 }
 
 /// `objectRef` has no name when the API server made it up (generateName); the response then has it.

@@ -24,7 +24,7 @@ use crate::engine::{Evaluator, RuleSet};
 use crate::event::audit::{AuditEvent, BadEvent, Tapes};
 use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
-use crate::fields::ka::AuditView;
+use crate::fields::ka::{AuditView, has_failed_open};
 use crate::metrics::{AlertLabels, EventLabels, Metrics, RuleLabels, SourceLabels};
 use crate::outputs::Outputs;
 use crate::web::log_limit::{LogLimit, excerpt};
@@ -252,6 +252,9 @@ impl Batch<'_> {
             Err(first) => first,
         };
         self.report.events += 1;
+        if has_failed_open(&event) {
+            pipeline.metrics.admission_failed_open.inc();
+        }
         if pipeline.publisher.is_open()
             && let Some(message) = interest::message(&event, now())
         {
