@@ -1,6 +1,7 @@
 //! The composition root: configuration to bound application, run, drain. The only file that sees everything.
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -62,6 +63,8 @@ pub enum StartError {
     Probe { error: ProbeError },
     #[error(transparent)]
     Sessions(#[from] SessionsError),
+    #[error("cannot write the recording `{}`: {source}", path.display())]
+    Record { path: PathBuf, source: std::io::Error },
     #[error("no way from the audit source to the syscall source: {0}")]
     Queue(std::io::Error),
     #[error("the bus cannot start: {0}")]
@@ -239,6 +242,12 @@ impl App {
                 Delivery::new(outputs.clone(), Arc::clone(&metrics)),
             )
             .map_err(|error| StartError::Probe { error })?;
+            if let Some(path) = &config.syscall.record {
+                record(&mut reader, path).map_err(|source| StartError::Record {
+                    path: path.clone(),
+                    source,
+                })?;
+            }
             sessions = bus::bind_sessions(&config, &mut reader)?;
             probe_summary = ProbeSummary::Attached(reader.describe());
             readiness.expect("syscall");
@@ -457,6 +466,14 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Begins a recording. It holds command lines, and what people asked for: nobody else may read it.
+fn record(reader: &mut Reader<Delivery>, path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    reader.record(Box::new(std::io::BufWriter::new(file)))
 }
 
 /// The files that are loaded again when they change.

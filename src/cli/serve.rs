@@ -44,6 +44,9 @@ pub struct ServeArgs {
     /// Sources to run
     #[arg(long, value_delimiter = ',', value_parser = source)]
     sources: Vec<SourceName>,
+    /// Write what the kernel and the bus tell into a file, for replay and `saker sessions`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Check the configuration and the rules, and exit
     #[arg(long)]
     check_config: bool,
@@ -107,6 +110,9 @@ fn effective(args: &ServeArgs) -> Result<Config, config::ConfigError> {
     if let Some(listen) = args.status_listen {
         config.status.listen = listen;
     }
+    if args.record.is_some() {
+        config.syscall.record.clone_from(&args.record);
+    }
     if !args.sources.is_empty() {
         config.sources.clone_from(&args.sources);
     }
@@ -133,7 +139,8 @@ fn check(config: &Config) -> ExitCode {
     let sources = [SourceName::K8sAudit, SourceName::Syscall]
         .into_iter()
         .filter(|s| config.runs(*s));
-    let sources: Vec<Source> = sources.map(SourceName::source).collect();
+    let mut sources: Vec<Source> = sources.map(SourceName::source).collect();
+    sources.extend((config.runs(SourceName::Syscall) && config.attribution.enabled).then_some(Source::K8sExec));
     let result = load_rules(config, &sources, |diagnostic, loaded| {
         let _ = writeln!(io::stderr(), "{}", diagnostic.render(&loaded.sources));
     });

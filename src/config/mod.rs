@@ -393,6 +393,8 @@ pub struct SyscallConfig {
     pub cri: Option<PathBuf>,
     /// Give up the capabilities that are not needed any more once the probe is loaded.
     pub drop_capabilities: bool,
+    /// Write what the kernel and the bus tell into this file, for replay.
+    pub record: Option<PathBuf>,
 }
 
 impl Default for SyscallConfig {
@@ -408,6 +410,7 @@ impl Default for SyscallConfig {
             containerd_state: Vec::new(),
             cri: None,
             drop_capabilities: true,
+            record: None,
         }
     }
 }

@@ -140,6 +140,7 @@ pub(super) const SYSCALL: &[Key] = &[
     key("containerd_state", Kind::List(&Kind::Text)),
     key("cri", Kind::Text),
     key("drop_capabilities", Kind::Bool),
+    key("record", Kind::Written),
 ];
 
 pub(super) const ATTRIBUTION: &[Key] = &[

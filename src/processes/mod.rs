@@ -259,6 +259,11 @@ impl Processes {
             && !exec_root::is_runtime(&process.image, &process.info)
     }
 
+    /// The first process seen in the container of a cgroup.
+    pub fn first(&self, cgroup: u64) -> Option<Key> {
+        self.places.first(cgroup)
+    }
+
     /// What has been told of the container of a cgroup.
     pub fn container(&self, cgroup: u64) -> Option<&Container> {
         self.places.container(cgroup)

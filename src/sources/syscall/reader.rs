@@ -30,6 +30,8 @@ use crate::processes::{Applied, Counts, Fact, Place, Snapshot};
 
 /// The kernel wakes us for much or for what is urgent; what is neither waits this long.
 const TICK: Duration = Duration::from_millis(100);
+/// Sessions that wait for time to pass are looked at this often at most.
+const STEP: Duration = Duration::from_millis(50);
 /// Losses and reloads are looked at this often.
 const CHORES: Duration = Duration::from_secs(1);
 /// Cgroups that are remembered to have been told to the probe.
@@ -80,6 +82,7 @@ pub struct Reader<S> {
     recorder: Option<Recorder>,
     lost: [u64; 4],
     chores: Instant,
+    passed: Instant,
 }
 
 /// Where a recording goes.
@@ -122,6 +125,7 @@ impl<S: Sink> Reader<S> {
             recorder: None,
             lost: [0; 4],
             chores: Instant::now(),
+            passed: Instant::now(),
         };
         // After attaching: of a process that starts meanwhile the kernel tells.
         for fact in reader.metadata.node() {
@@ -245,8 +249,12 @@ impl<S: Sink> Reader<S> {
         }
     }
 
-    /// Lets time pass.
+    /// Lets time pass, in steps that are worth it.
     fn pass(&mut self) {
+        if self.passed.elapsed() < STEP {
+            return;
+        }
+        self.passed = Instant::now();
         let now = self.judge.boot + uptime();
         self.judge.attribution.pass(now);
         if self.judge.attribution.has_changed() {
@@ -430,6 +438,12 @@ impl<S: Sink> Reader<S> {
 
     fn chores(&mut self) {
         self.chores = Instant::now();
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.flush()
+        {
+            tracing::error!(%error, "the recording ends here");
+            self.recorder = None;
+        }
         match self.probe.lost() {
             Ok(lost) => {
                 let mut new = [0; 4];

@@ -77,6 +77,7 @@ fn with_everything_switched_on_it_loads_and_shows_the_defaults() {
     shown.webhook.dead_letter.file = None;
     shown.syscall.containerd_state.clear();
     shown.syscall.cri = None;
+    shown.syscall.record = None;
     shown.attribution.node = None;
     shown.attribution.socket = None;
     shown.bus.servers.clear();
