@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use saker::config::AttributionConfig;
 use saker::engine::{Options, RuleFile, RuleSet, load};
 use saker::event::Source;
 use saker::event::syscall::Record;
@@ -32,7 +33,15 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         name: "h".into(),
         zone: jiff::tz::TimeZone::UTC,
     };
-    let mut judge = Judge::new(Limits { processes: 8, containers: 2 }, Arc::new(host), 0);
+    let mut judge = Judge::new(
+        Limits {
+            processes: 8,
+            containers: 2,
+        },
+        Arc::new(host),
+        0,
+        &AttributionConfig::default(),
+    );
     // As the kernel's list of tasks has them: each record says how long it is.
     let mut listed = input;
     while let Ok(Some(record)) = Record::take(&mut listed) {
