@@ -359,7 +359,7 @@ impl Attribution {
         });
     }
 
-    /// A process has ended; with the last one, all of it has.
+    /// A process has ended.
     fn left(&mut self, process: &Process, now: Timestamp) {
         let root = process.exec_root.as_ref().map_or(process.key, |root| root.key);
         let Some(tree) = self.trees.get_mut(&root) else { return };
@@ -372,6 +372,24 @@ impl Attribution {
             ran.ended = Some(now);
         }
         tree.living.remove(&process.key);
+        self.end_if_empty(root, now);
+    }
+
+    /// Processes whose end was lost are no longer waited for.
+    pub fn sweep(&mut self, processes: &Processes, now: Timestamp) {
+        let lives = |key: &Key| processes.get(*key).is_some_and(|process| process.exited.is_none());
+        let roots: Vec<Key> = self.trees.keys().copied().collect();
+        for root in roots {
+            if let Some(tree) = self.trees.get_mut(&root) {
+                tree.living.retain(lives);
+            }
+            self.end_if_empty(root, now);
+        }
+    }
+
+    /// With its last process, all of it has ended.
+    fn end_if_empty(&mut self, root: Key, now: Timestamp) {
+        let Some(tree) = self.trees.get_mut(&root) else { return };
         if !tree.living.is_empty() || tree.ended.is_some() {
             return;
         }

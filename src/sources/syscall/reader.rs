@@ -32,6 +32,8 @@ use crate::processes::{Applied, Counts, Fact, Place, Snapshot};
 const TICK: Duration = Duration::from_millis(100);
 /// Sessions that wait for time to pass are looked at this often at most.
 const STEP: Duration = Duration::from_millis(50);
+/// Processes whose end was lost are looked for this often.
+const SWEEP: Duration = Duration::from_secs(60);
 /// Losses and reloads are looked at this often.
 const CHORES: Duration = Duration::from_secs(1);
 /// Cgroups that are remembered to have been told to the probe.
@@ -83,6 +85,7 @@ pub struct Reader<S> {
     lost: [u64; 4],
     chores: Instant,
     passed: Instant,
+    swept: Instant,
 }
 
 /// Where a recording goes.
@@ -126,6 +129,7 @@ impl<S: Sink> Reader<S> {
             lost: [0; 4],
             chores: Instant::now(),
             passed: Instant::now(),
+            swept: Instant::now(),
         };
         // After attaching: of a process that starts meanwhile the kernel tells.
         for fact in reader.metadata.node() {
@@ -461,6 +465,11 @@ impl<S: Sink> Reader<S> {
         }
         self.sink.unanswered(self.metadata.unanswered());
         self.sink.counts(self.judge.processes.counts());
+        if self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            let now = self.judge.boot + uptime();
+            self.judge.attribution.sweep(&self.judge.processes, now);
+        }
         let attribution = &self.judge.attribution;
         self.sink.attribution(attribution.counts(), &attribution.told());
         // Adjusting the clock moves the time of boot; what was said about the past stays.
