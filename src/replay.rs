@@ -102,26 +102,26 @@ impl Replay {
         if line.trim_ascii().is_empty() {
             return;
         }
-        let done = if recording::is_start(line) {
-            recording::start(line).map(|start| {
-                let host = Host {
-                    name: start.host.into(),
-                    zone: self.host.zone.clone(),
-                };
-                self.node = Some(Judge::new(
-                    Limits::default(),
-                    Arc::new(host),
-                    start.boot,
-                    &self.attribution,
-                ));
-            })
-        } else {
-            self.recorded(line, Replay::judge)
+        let done = match recording::is_start(line) {
+            true => self.begin(line),
+            false => self.recorded(line, Replay::judge),
         };
         if let Err(why) = done {
             self.bad += 1;
             tracing::warn!(%why, "a line of a recording cannot be used");
         }
+    }
+
+    /// The first line: a node of which nothing is known yet.
+    fn begin(&mut self, line: &[u8]) -> Result<(), RecordingError> {
+        let start = recording::start(line)?;
+        let host = Host {
+            name: start.host.into(),
+            zone: self.host.zone.clone(),
+        };
+        let judge = Judge::new(Limits::default(), Arc::new(host), start.boot, &self.attribution);
+        self.node = Some(judge);
+        Ok(())
     }
 
     /// Takes a line into the state, and hands on to `then` what is to be judged: a record, or the sessions that have
@@ -187,8 +187,12 @@ impl Replay {
     /// Shows `look` what every event does to every rule; see [`Evaluator::inspect`].
     pub fn inspect(&mut self, text: &[u8], mut look: impl FnMut(&Rule, &[bool], bool)) {
         if recording::is_part(text) {
-            for line in text.split(|b| *b == b'\n').filter(|line| !recording::is_start(line)) {
+            for line in text.split(|b| *b == b'\n') {
                 // What cannot be read has been counted when it was evaluated.
+                if recording::is_start(line) {
+                    let _ = self.begin(line);
+                    continue;
+                }
                 let _ = self.recorded(line, |_, rules, node, due| match due {
                     Due::Record(record) => node.inspect(rules, *record, &mut look),
                     Due::Sessions(now) => node.inspect_sessions(rules, now, &mut look),

@@ -1,4 +1,4 @@
-//! The built-in syscall rules: what they say of themselves, and how little they ask of the probe.
+//! The built-in rules of the node: what they say of themselves, and how little they ask of the probe.
 
 use std::path::Path;
 
@@ -36,11 +36,13 @@ fn file(path: &Path) -> RuleFile {
 fn tests_beside_the_rules_pass_and_leave_no_rule_out() {
     use saker::ruletest;
 
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/syscall");
-    let files = ruletest::run::find(&[folder]).expect("test files");
-    let report = ruletest::run(&files).expect("rules load");
-    assert_eq!(report.failed(), 0, "{}", ruletest::report::text(&report));
-    assert_eq!(report.uncovered().collect::<Vec<_>>(), []);
+    for folder in ["rules/syscall", "rules/k8s_exec"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let files = ruletest::run::find(&[folder]).expect("test files");
+        let report = ruletest::run(&files).expect("rules load");
+        assert_eq!(report.failed(), 0, "{}", ruletest::report::text(&report));
+        assert_eq!(report.uncovered().collect::<Vec<_>>(), []);
+    }
 }
 
 #[test]

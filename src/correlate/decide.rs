@@ -197,7 +197,8 @@ impl Known {
 
     fn unexplained(&mut self, around: &Around<'_>) {
         let Around { settings, now, .. } = *around;
-        if now < self.root.at.saturating_add(settings.patience) {
+        // A container needs nobody in front of it, and may have a terminal all the same (`tty: true`).
+        if self.root.first || now < self.root.at.saturating_add(settings.patience) {
             return self.wait();
         }
         let reason = around.listening.silence(&self.root, settings, now);

@@ -237,6 +237,26 @@ fn nothing_is_unexplained_while_nothing_can_be_heard() {
     );
 }
 
+/// Many a pod asks for a terminal (`tty: true`) that nobody ever sits in front of.
+#[test]
+fn a_container_with_a_terminal_takes_no_request() {
+    for heard in [true, false] {
+        let mut play = Play::new();
+        let own = Root {
+            first: true,
+            ..root(1, START)
+        };
+        play.root(own);
+        for second in 0..400 {
+            if heard {
+                play.take(Fact::Heard, START + second * SECOND);
+            }
+            play.correlator.tick(START + second * SECOND, &mut play.told);
+        }
+        assert_eq!(play.states(), [], "{heard}");
+    }
+}
+
 #[test]
 fn who_may_use_the_kubelet_is_a_candidate_and_never_the_name() {
     let mut play = Play::new();

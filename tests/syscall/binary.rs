@@ -43,23 +43,29 @@ impl Server {
 
     /// With the built-in rules, unless the arguments say otherwise.
     pub fn run(directory: &Path, arguments: &[&str]) -> Server {
+        Server::of(directory, "syscall", arguments)
+    }
+
+    /// With these sources.
+    pub fn of(directory: &Path, sources: &str, arguments: &[&str]) -> Server {
         let log = std::fs::File::create(directory.join("log")).unwrap();
         let mut child = saker(directory)
-            .args(["serve", "--sources", "syscall", "--status-listen", "127.0.0.1:0"])
+            .args(["serve", "--sources", sources, "--status-listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        let server = Server { child, out };
+        let mut server = Server { child, out };
         let began = Instant::now();
         loop {
             let log = std::fs::read_to_string(directory.join("log")).unwrap();
             if log.contains("  syscall  exec, fork, exit") {
                 return server;
             }
-            assert!(began.elapsed() < PATIENCE, "{log}");
+            let ended = server.child.try_wait().unwrap().is_some();
+            assert!(!ended && began.elapsed() < PATIENCE, "{log}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }

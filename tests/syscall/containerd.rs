@@ -34,13 +34,14 @@ pub const FIELDS: &[&str] = &[
     "user.name",
 ];
 
-/// A control group as the kubelet names it; removed with those around it, once they are empty.
-pub struct Group(pub String);
+/// A control group as the kubelet names it, by container and by uid of the pod; removed with those around it, once they
+/// are empty.
+pub struct Group(pub String, pub String);
 
 impl Group {
     /// Of the pod.
     pub fn pod(&self) -> String {
-        format!("/saker-{}/kubepods/burstable/pod{UID}", self.0)
+        format!("/saker-{}/kubepods/burstable/pod{}", self.0, self.1)
     }
 
     pub fn path(&self) -> String {
@@ -113,7 +114,7 @@ impl Containerd {
         let containerd = Containerd {
             directory,
             daemon,
-            group: Group(id.clone()),
+            group: Group(id.clone(), UID.to_owned()),
             id,
         };
         let began = Instant::now();

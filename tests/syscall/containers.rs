@@ -55,17 +55,26 @@ pub struct Runc {
 
 impl Runc {
     /// With this machine's programs only.
-    fn new() -> Runc {
+    pub fn new() -> Runc {
+        Runc::of(UID, |_| ())
+    }
+
+    /// The same of a pod with this uid, and a configuration that may be changed.
+    pub fn of(uid: &str, change: impl FnOnce(&mut Value)) -> Runc {
         let link = |root: &Path| std::os::unix::fs::symlink("usr/bin", root.join("bin")).unwrap();
-        Runc::with(link, |_| ())
+        Runc::made(uid, link, change)
     }
 
     /// Writes its bundle: a root file system that borrows this machine's /usr and is filled further, and a configuration
     /// that may be changed.
     pub fn with(fill: impl FnOnce(&Path), change: impl FnOnce(&mut Value)) -> Runc {
+        Runc::made(UID, fill, change)
+    }
+
+    fn made(uid: &str, fill: impl FnOnce(&Path), change: impl FnOnce(&mut Value)) -> Runc {
         let id = new_id();
         let runc = Runc {
-            group: Group(id.clone()),
+            group: Group(id.clone(), uid.to_owned()),
             id,
             overlay: None,
             directory: tempfile::tempdir().unwrap(),
@@ -106,11 +115,12 @@ impl Runc {
         runc
     }
 
-    fn bundle(&self) -> PathBuf {
+    pub fn bundle(&self) -> PathBuf {
         self.directory.path().canonicalize().unwrap()
     }
 
-    fn root(&self) -> PathBuf {
+    /// Its files, as this machine sees them.
+    pub fn root(&self) -> PathBuf {
         self.bundle().join("rootfs")
     }
 

@@ -20,7 +20,7 @@ use saker::sources::syscall::recording::{self, Said};
 use serde_json::Value;
 
 /// Longer than anything here takes, so that a test that hangs fails instead.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One test at a time: what one does would be events of the others.
 static TURN: Mutex<()> = Mutex::new(());

@@ -33,7 +33,7 @@ struct Inside {
 
 impl Inside {
     fn new() -> Inside {
-        let group = Group(new_id());
+        let group = Group(new_id(), UID.to_owned());
         let shell = Command::new("/bin/sh").arg("-s").stdin(Stdio::piped()).spawn().unwrap();
         for directory in group.directories() {
             std::fs::create_dir_all(&directory).unwrap();

@@ -6,6 +6,9 @@
 mod actor;
 mod binary;
 mod calls;
+#[path = "../server/client.rs"]
+#[allow(dead_code)]
+mod client;
 mod containerd;
 mod containers;
 mod harness;
@@ -13,4 +16,5 @@ mod late;
 mod losses;
 mod names;
 mod processes;
+mod sessions;
 mod walkthrough;
