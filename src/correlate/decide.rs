@@ -39,11 +39,17 @@ pub(super) struct Listening {
     pub began: Option<Timestamp>,
     /// Since when all that was sent has come; nothing while it does not.
     pub up: Option<Timestamp>,
-    /// When audit events were last heard of.
-    pub heard: Option<Timestamp>,
+    /// When audit events were heard of first and last.
+    pub heard: Option<(Timestamp, Timestamp)>,
 }
 
 impl Listening {
+    /// An audit event came.
+    pub fn hear(&mut self, now: Timestamp) {
+        let (first, last) = self.heard.unwrap_or((now, now));
+        self.heard = Some((first.min(now), last.max(now)));
+    }
+
     /// Why nothing can be said of a process that no request explains.
     fn silence(&self, root: &Root, settings: &Settings, now: Timestamp) -> Option<Reason> {
         match self.began {
@@ -55,8 +61,10 @@ impl Listening {
             Some(up) if now >= up.max(root.at).saturating_add(settings.patience) => {}
             _ => return Some(Reason::Down),
         }
-        // An audit event that came after the process began: its own would have come as well.
-        let heard = self.heard.is_some_and(|heard| heard >= root.at);
+        // Audit events came before the process began, and after: its own would have come as well.
+        let heard = self
+            .heard
+            .is_some_and(|(first, last)| first <= root.at && last >= root.at);
         (!heard).then_some(Reason::Silent)
     }
 }

@@ -246,7 +246,7 @@ impl Correlator {
             self.make_room();
         }
         if matches!(fact, Fact::Entry(_)) {
-            self.listening.heard = self.listening.heard.max(Some(now));
+            self.listening.hear(now);
         }
         let each = self.settings.each;
         let pod = self.pods.entry(name.clone()).or_default();
@@ -296,7 +296,7 @@ impl Correlator {
                 self.listening.up = up;
                 self.listening.began = self.listening.began.or(up);
             }
-            _ => self.listening.heard = self.listening.heard.max(Some(now)),
+            _ => self.listening.hear(now),
         }
     }
 

@@ -70,6 +70,7 @@ pub fn play(mut facts: Vec<(u64, Fact)>, settings: Settings) -> Told {
     let end = facts.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
     let mut facts = facts.into_iter().peekable();
     correlator.take(Fact::Bus(Some(clock - 600 * SECOND)), clock, &mut changes);
+    correlator.take(Fact::Heard, clock - 500 * SECOND, &mut changes);
     while clock <= end {
         correlator.take(Fact::Heard, clock, &mut changes);
         while let Some((at, fact)) = facts.next_if(|(at, _)| *at <= clock) {
