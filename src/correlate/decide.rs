@@ -11,8 +11,6 @@ use crate::event::Timestamp;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// A container that starts this long before somebody attaches to it was started to be attached to (`kubectl run -it`).
-const ATTACH_AFTER: u64 = 60 * SECOND;
 /// A container that is added to a pod may have to wait for its image.
 const DEBUG_AFTER: u64 = 120 * SECOND;
 /// kubectl looks at the pod some tens of milliseconds before it asks to enter it.
@@ -53,7 +51,7 @@ impl Listening {
     /// Why nothing can be said of a process that no request explains.
     fn silence(&self, root: &Root, settings: &Settings, now: Timestamp) -> Option<Reason> {
         match self.began {
-            None => return Some(Reason::Silent),
+            None => return Some(Reason::Down),
             Some(began) if root.at < began => return Some(Reason::Before),
             Some(_) => {}
         }
@@ -72,12 +70,15 @@ impl Listening {
 impl Pod {
     pub fn decide(&mut self, around: &Around<'_>) {
         let uids: Vec<Option<Box<str>>> = (self.sessions.iter())
-            .map(|session| self.uid_at(session.opened(), LOOK).map(Box::from))
+            .map(|session| {
+                let looked = || self.uid_at(session.opened(), LOOK).map(Box::from);
+                session.uid.clone().or_else(looked)
+            })
             .collect();
         let (settings, now) = (around.settings, around.now);
         let Pod { sessions, roots, .. } = self;
         let roots: Vec<&mut Known> = roots.iter_mut().filter(|known| !known.past).collect();
-        let keyed = keys(sessions, &roots);
+        let keyed = keys(sessions, &roots, around);
         let mut taken = vec![false; sessions.len()];
         keyed.iter().flatten().for_each(|s| taken[*s] = true);
         // Edges by what can never be otherwise, and without what facts of the record exclude.
@@ -87,7 +88,7 @@ impl Pod {
         for (r, known) in roots.iter().enumerate() {
             for (s, session) in sessions.iter().enumerate() {
                 let other_pod = || matches!((&uids[s], &known.root.uid), (Some(asked), Some(own)) if asked != own);
-                if keyed[r].is_some() || taken[s] || other_pod() || !fits(session, known, settings) {
+                if keyed[r].is_some() || taken[s] || other_pod() || !fits(session, known, around) {
                     continue;
                 }
                 wide[r].push(s);
@@ -106,26 +107,29 @@ impl Pod {
                 continue;
             }
             let left = if narrow[r].is_empty() { &wide[r] } else { &narrow[r] };
-            let settled =
-                |s: usize| sessions[s].reviewed.is_some() || now >= known.root.at.saturating_add(settings.settle);
+            let settled = |s: usize| {
+                // A review comes before its process; where both have one clock, nothing earlier can be meant.
+                let reviewed = |at: Timestamp| settings.review_skew == 0 && known.root.at >= at;
+                let last = known.root.at.max(sessions[s].base());
+                sessions[s].reviewed.is_some_and(reviewed) || now >= last.saturating_add(settings.settle)
+            };
+            let exact = |s: usize| known.root.first || is_asked_for(&sessions[s].target, known);
             let found = match wide[r][..] {
-                [s] if rivals[s] == 1 => Some((s, Evidence::Unique)),
+                [s] if rivals[s] == 1 => (narrow[r] == [s]).then_some((s, Evidence::Unique)),
                 // Where there are more processes than requests, more requests may come.
                 _ if !certain[r].complete => None,
                 _ => certain[r].partner.map(|s| (s, Evidence::Ordered)),
             };
-            match found.filter(|(s, _)| settled(*s)) {
-                Some((s, evidence)) if sessions[s].person.is_some() => {
+            match found.filter(|(s, _)| settled(*s) && exact(*s)) {
+                Some((s, evidence)) => {
                     known.attribute(&sessions[s], evidence);
                     if evidence == Evidence::Unique && !known.root.first && known.argv.is_some() {
                         known.lag = distance(&sessions[s], &known.root);
                     }
                 }
-                // Its next stage will say who it is.
-                Some(_) => known.wait(),
                 None if left.is_empty() => known.unexplained(around),
                 None => {
-                    let settled = certain[r].complete && left.iter().all(|s| settled(*s));
+                    let settled = certain[r].complete && left.iter().all(|s| settled(*s) && exact(*s));
                     known.candidates(left.iter().map(|s| &sessions[*s]), settled);
                 }
             }
@@ -136,13 +140,21 @@ impl Pod {
     }
 
     /// Requests that were let through, and started nothing in a pod of this node: each of them once.
-    pub fn empty(&mut self, settings: &Settings, now: Timestamp) -> Vec<Arc<Actor>> {
+    pub fn empty(&mut self, around: &Around<'_>) -> Vec<Arc<Actor>> {
+        let Around {
+            settings,
+            listening,
+            now,
+            ..
+        } = *around;
         if self.roots.is_empty() {
             return Vec::new();
         }
         let mut found = Vec::new();
         for session in &mut self.sessions {
             let through = session.target.via == Via::Exec && session.code == Some(101) && session.started.is_some();
+            // What a node reads of the past when it starts was decided by who ran then.
+            let through = through && listening.began.is_some_and(|began| session.opened() >= began);
             let waited = now >= session.opened().saturating_add(settings.patience);
             if through && waited && !session.fruitful && !session.told_empty && session.person.is_some() {
                 session.told_empty = true;
@@ -169,6 +181,7 @@ impl Pod {
                 2 * settings.horizon,
             ] {
                 at(known.root.at.saturating_add(after).saturating_add(1));
+                at(known.added.saturating_add(after).saturating_add(1));
             }
             if known.state == State::Unknown && !known.frozen {
                 at(now + SECOND);
@@ -185,7 +198,11 @@ impl Pod {
                 .for_each(|closed| at(outlives(closed, settings)));
         }
         for session in &self.sessions {
+            at(session.base().saturating_add(settings.settle).saturating_add(1));
             at(session.opened().saturating_add(settings.patience));
+            if let Some(closed) = session.closed.filter(|_| session.target.via == Via::Attach) {
+                at(closed.saturating_add(settings.skew).saturating_add(1));
+            }
             at(session.heard.saturating_add(3 * settings.horizon + 1));
         }
         next
@@ -206,7 +223,8 @@ impl Known {
     fn unexplained(&mut self, around: &Around<'_>) {
         let Around { settings, now, .. } = *around;
         // A container needs nobody in front of it, and may have a terminal all the same (`tty: true`).
-        if self.root.first || now < self.root.at.saturating_add(settings.patience) {
+        let began = around.listening.began.map_or(self.added, |_| self.root.at);
+        if self.root.first || now < began.saturating_add(settings.patience) {
             return self.wait();
         }
         let reason = around.listening.silence(&self.root, settings, now);
@@ -293,20 +311,30 @@ impl Actor {
     }
 }
 
-/// Sessions that a key in the first execve names: known, of the same pod, container and command, and named once only.
-fn keys(sessions: &[Session], roots: &[&mut Known]) -> Vec<Option<usize>> {
+/// Sessions that a key in the first execve names: known, of the same pod, container, command and time, and named once.
+fn keys(sessions: &[Session], roots: &[&mut Known], around: &Around<'_>) -> Vec<Option<usize>> {
     let mut used = vec![false; sessions.len()];
     let mut found = vec![None; roots.len()];
     for (r, known) in roots.iter().enumerate().filter(|(_, known)| !known.root.first) {
-        let values = known.key.iter().chain(known.root.keys.iter().map(|(_, value)| value));
+        // Ours is in the command, and names a review. Others are in the environment, which may be the container's own:
+        // one that several processes have names nobody.
+        let ours = known.key.iter().map(|value| (value, None));
+        let others = known.root.keys.iter().map(|(name, value)| (value, Some(name)));
+        let shared = |name: &Box<str>, value: &Box<str>| {
+            let has = |other: &&mut Known| other.root.keys.iter().any(|(n, v)| n == name && v == value);
+            roots.iter().filter(|other| has(other)).count() > 1
+        };
+        let values = ours.chain(others.filter(|(value, name)| name.is_none_or(|name| !shared(name, value))));
         found[r] = values
-            .filter_map(|value| {
-                let mut named = sessions.iter().enumerate().filter(|(_, session)| {
-                    session.reviews.contains(value) || session.audit_id.as_deref() == Some(&**value)
+            .filter_map(|(value, name)| {
+                let mut named = sessions.iter().enumerate().filter(|(_, session)| match name {
+                    Some(_) => session.reviews.contains(value) || session.audit_id.as_deref() == Some(&**value),
+                    None => session.reviews.contains(value),
                 });
                 // An Audit-ID is the client's choice and may name several.
                 let (s, session) = named.next()?;
-                let agrees = named.next().is_none() && session.may_run() && alike(&session.target, known);
+                let agrees = named.next().is_none() && fits(session, known, around);
+                let agrees = agrees && is_asked_for(&session.target, known);
                 (agrees && session.target.via.starts_process() && !used[s]).then_some(s)
             })
             .next();
@@ -323,17 +351,24 @@ fn alike(target: &Target, known: &Known) -> bool {
         (Some(asked), Some(entered)) => asked == entered,
         _ => true,
     };
-    let command = known.root.first
-        || [&known.root.argv, &known.argv]
-            .into_iter()
-            .any(|argv| match argv.as_deref() {
-                None => true,
-                Some(argv) => [argv, without_env(argv)].into_iter().any(|argv| match known.root.cut {
-                    true => is_beginning(argv, &target.argv),
-                    false => *argv == *target.argv,
-                }),
-            });
+    let behind = |argv: &[Box<str>]| is_command(without_env(argv), target, known);
+    let command = known.root.first || is_asked_for(target, known) || known.argv.as_deref().is_some_and(behind);
     container && command && target.tty == known.root.tty
+}
+
+/// Whether a command is the one that was asked for, as it is or behind a key of ours. Behind variables of others it may
+/// be, which is not enough for a name.
+fn is_asked_for(target: &Target, known: &Known) -> bool {
+    [&known.root.argv, &known.argv]
+        .into_iter()
+        .any(|argv| argv.as_deref().is_none_or(|argv| is_command(argv, target, known)))
+}
+
+fn is_command(argv: &[Box<str>], target: &Target, known: &Known) -> bool {
+    match known.root.cut {
+        true => is_beginning(argv, &target.argv),
+        false => *argv == *target.argv,
+    }
 }
 
 /// A command without an `env NAME=VALUE…` before it: webhooks and policies of others put variables in that way too.
@@ -360,13 +395,11 @@ fn distance(session: &Session, root: &Root) -> Option<i64> {
 }
 
 /// Whether a process may be a session's by all that is certain: what was asked for, and the clocks' tolerance.
-fn fits(session: &Session, known: &Known, settings: &Settings) -> bool {
+fn fits(session: &Session, known: &Known, around: &Around<'_>) -> bool {
+    let Around { settings, now, .. } = *around;
     let (root, target) = (&known.root, &session.target);
-    if !session.may_run() || !alike(target, known) {
-        return false;
-    }
     let (at, opened) = (root.at, session.opened());
-    match target.via {
+    let near = match target.via {
         Via::Exec | Via::Kubelet => {
             // Reviews and processes share a clock, or nearly.
             let skew = if session.received.is_some() {
@@ -377,14 +410,20 @@ fn fits(session: &Session, known: &Known, settings: &Settings) -> bool {
             let (base, late) = (session.base(), skew + settings.delay);
             !root.first && at.saturating_add(skew) >= base && at <= base.saturating_add(late)
         }
+        // While somebody sits in front of it.
         Via::Attach => {
-            let until = opened.saturating_add(settings.skew);
-            root.first && root.tty && at <= until && opened <= at.saturating_add(ATTACH_AFTER)
+            let left = |closed: Timestamp| {
+                let until = closed.saturating_add(settings.skew);
+                now > until && known.ended.is_none_or(|ended| ended > until)
+            };
+            root.first && root.tty && at <= opened.saturating_add(settings.skew) && !session.closed.is_some_and(left)
         }
         Via::Debug | Via::Run => {
             root.first && at.saturating_add(settings.skew) >= opened && at <= opened.saturating_add(DEBUG_AFTER)
         }
-    }
+    };
+    // Most are of another time, which costs less to see.
+    near && session.may_run() && alike(target, known)
 }
 
 /// Whether facts of the record say that they do not belong together.

@@ -104,6 +104,8 @@ pub struct Entry {
     pub code: Option<u16>,
     /// Uids of our own reviews that the event carries as annotations, and of keys that a patch of ours has put in.
     pub reviews: Vec<Box<str>>,
+    /// Uid of the pod that the request has made.
+    pub uid: Option<Box<str>>,
 }
 
 /// One admission review: the same request before the process exists, without impersonator and addresses.
@@ -176,8 +178,8 @@ pub enum Fact {
     Root(Box<Root>),
     /// Since when all that was sent has come, or that nothing comes now. The first such time is when listening began.
     Bus(Option<Timestamp>),
-    /// Audit events are being taken.
-    Heard,
+    /// Audit events were taken at that time.
+    Heard(Timestamp),
     /// The process and everything that stems from it have ended.
     Ended {
         id: ProcessId,

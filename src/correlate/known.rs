@@ -7,6 +7,8 @@ use super::read::take_key;
 use super::sessions::{Actor, State};
 use crate::event::Timestamp;
 
+/// Both webhooks are asked within a second each.
+const REVIEWS: u64 = 2_500_000_000;
 /// Answers that tell a pod's uid, of each pod.
 const LOOKED: usize = 64;
 
@@ -20,8 +22,12 @@ pub(super) struct Session {
     pub audit_id: Option<Box<str>>,
     pub source_ips: Vec<Box<str>>,
     pub user_agent: Option<Box<str>>,
-    /// Uids of its reviews.
+    /// Uids of its reviews, which the API server has chosen.
     pub reviews: Vec<Box<str>>,
+    /// The key that a review saw in the command: another's, if somebody has typed it.
+    pub key: Option<Box<str>>,
+    /// Uid of the pod that it has made.
+    pub uid: Option<Box<str>>,
     pub reviewed: Option<Timestamp>,
     pub received: Option<Timestamp>,
     /// When the API server had a stream to the node: the process follows within a fraction of a second, however long
@@ -74,6 +80,8 @@ impl Session {
                 self.reviews.push(uid);
             }
         }
+        self.key = self.key.take().or(other.key);
+        self.uid = self.uid.take().or(other.uid);
         self.reviewed = [self.reviewed, other.reviewed].into_iter().flatten().min();
         self.received = self.received.or(other.received);
         self.started = self.started.or(other.started);
@@ -85,10 +93,23 @@ impl Session {
     }
 }
 
+/// Whether one is what a mutating webhook of ours has made of the other. The key alone says nothing, because anybody may
+/// type it: who asks, for what, and the moment must be the same.
+fn keyed(one: &Session, other: &Session) -> bool {
+    let names = |one: &Session, other: &Session| one.key.as_ref().is_some_and(|key| other.reviews.contains(key));
+    let near = match (one.reviewed, other.reviewed) {
+        (Some(one), Some(other)) => one.abs_diff(other) <= REVIEWS,
+        _ => false,
+    };
+    near && (names(one, other) || names(other, one)) && one.person == other.person && one.target == other.target
+}
+
 /// A process that came in, and what was decided of it.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub root: Root,
+    /// When it was told of.
+    pub added: Timestamp,
     /// Its arguments without a key of ours, and that key.
     pub argv: Option<Vec<Box<str>>>,
     pub key: Option<Box<str>>,
@@ -124,7 +145,6 @@ pub(super) struct Pod {
 
 impl Pod {
     pub fn entry(&mut self, entry: Entry, now: Timestamp) {
-        let first = entry.stage == Stage::RequestReceived;
         let closed = (entry.stage == Stage::ResponseComplete).then_some(entry.at);
         // Of a request that is known no more: its processes were decided long ago.
         let of = |known: &&mut Known| known.actor.as_ref().is_some_and(|a| a.request == Some(entry.id));
@@ -133,12 +153,14 @@ impl Pod {
         }
         let session = Session {
             target: entry.target,
-            person: (!first).then_some(entry.person),
+            person: Some(entry.person),
             request: Some(entry.id),
             audit_id: Some(entry.audit_id),
             source_ips: entry.source_ips,
             user_agent: entry.user_agent,
             reviews: entry.reviews,
+            key: None,
+            uid: entry.uid,
             reviewed: None,
             received: Some(entry.received),
             started: (entry.stage == Stage::ResponseStarted).then_some(entry.at),
@@ -159,7 +181,9 @@ impl Pod {
             audit_id: None,
             source_ips: Vec::new(),
             user_agent: None,
-            reviews: std::iter::once(review.uid).chain(review.key).collect(),
+            reviews: vec![review.uid],
+            key: review.key,
+            uid: None,
             reviewed: Some(review.at),
             received: None,
             started: None,
@@ -172,6 +196,12 @@ impl Pod {
         self.add(session);
     }
 
+    /// Whether a request that was refused is one that nobody knows: nothing will come of it.
+    pub fn is_refused(&self, entry: &Entry) -> bool {
+        let refused = entry.code.is_some_and(|code| code >= 400);
+        refused && self.sessions.iter().all(|known| known.request != Some(entry.id))
+    }
+
     /// Adds what is said of a request to what is known of it.
     fn add(&mut self, mut session: Session) {
         let same = |known: &Session| {
@@ -179,7 +209,7 @@ impl Pod {
             // A uid is the API server's own; one request is never another's.
             let reviewed = known.reviews.iter().any(|uid| session.reviews.contains(uid));
             let other = known.request.is_some() && session.request.is_some() && known.request != session.request;
-            request || reviewed && !other && known.target.pod == session.target.pod
+            request || (reviewed || keyed(known, &session)) && !other && known.target.pod == session.target.pod
         };
         let mut at = 0;
         let found: Vec<bool> = self.sessions.iter().map(same).collect();
@@ -197,13 +227,14 @@ impl Pod {
         self.sessions.insert(at, session);
     }
 
-    pub fn root(&mut self, root: Root) {
+    pub fn root(&mut self, root: Root, now: Timestamp) {
         let mut argv = root.argv.clone();
         let key = argv.as_mut().and_then(take_key);
         let known = Known {
             argv,
             key,
             root,
+            added: now,
             ended: None,
             state: State::Waiting,
             actor: None,
@@ -236,5 +267,31 @@ impl Pod {
         let after = self.looked.partition_point(|(at, _)| *at <= opened);
         let (at, uid) = self.looked.get(after.checked_sub(1)?)?;
         (at.saturating_add(within) >= opened).then_some(uid)
+    }
+}
+
+impl Pod {
+    /// The request that is least worth keeping.
+    pub fn worst_session(&self) -> usize {
+        let unlikely = |session: &Session| !session.may_run();
+        let fruitless = |session: &Session| !session.fruitful;
+        let by = |worthless: &dyn Fn(&Session) -> bool| self.sessions.iter().position(worthless);
+        by(&unlikely).or_else(|| by(&fruitless)).unwrap_or(0)
+    }
+
+    /// The process that is least worth keeping: never a terminal that nobody has explained yet, while there is another.
+    pub fn worst_root(&self) -> usize {
+        let done = |known: &Known| known.ended.is_some() && (known.told.is_some() || !known.root.tty);
+        let quiet = |known: &Known| !known.root.tty && !known.root.first;
+        let told = |known: &Known| known.told.is_some();
+        let by = |worthless: &dyn Fn(&Known) -> bool| self.roots.iter().position(worthless);
+        by(&done).or_else(|| by(&quiet)).or_else(|| by(&told)).unwrap_or(0)
+    }
+
+    /// Whether a terminal waits to be explained.
+    pub fn is_waiting(&self) -> bool {
+        self.roots
+            .iter()
+            .any(|known| known.root.tty && !known.root.first && known.told.is_none())
     }
 }

@@ -134,6 +134,11 @@ fn entry_of(event: Event) -> Option<Entry> {
         ("pods", "") if event.verb == "create" => created(&event)?,
         _ => return None,
     };
+    let made = |object: &serde_json::Value| Some(object.get("metadata")?.get("uid")?.as_str()?.into());
+    let uid = match target.via {
+        Via::Debug | Via::Run => event.response_object.as_ref().and_then(made),
+        _ => None,
+    };
     let impersonated = event.impersonated_user.is_some();
     let acting = event.impersonated_user.unwrap_or_default();
     let mut hasher = HighwayHasher::new(Key([0x5341_4b45_5221, 6, 6, 6]));
@@ -181,6 +186,7 @@ fn entry_of(event: Event) -> Option<Entry> {
         user_agent: event.user_agent.map(String::into_boxed_str),
         code: event.response_status.code,
         reviews,
+        uid,
     })
 }
 
@@ -249,6 +255,13 @@ fn debug(object: &ObjectRef, patch: &serde_json::Value) -> Option<Target> {
 /// A pod with a container that somebody wants to sit in front of. The name is in the answer where the API server chose
 /// it, so that the first stage tells nothing then.
 fn created(event: &Event) -> Option<Target> {
+    let mut dry = false;
+    uri::pairs(event.request_uri.as_bytes(), |key, value| {
+        dry |= uri::key_is(key, b"dryRun") && uri::key_is(value, b"All");
+    });
+    if dry {
+        return None;
+    }
     let asked = event.request_object.as_ref()?;
     let name = |object: &serde_json::Value| Some(object.get("metadata")?.get("name")?.as_str()?.to_owned());
     let object = &event.object_ref;
@@ -437,6 +450,49 @@ fn added(request: &Request) -> Option<Target> {
             .and_then(serde_json::Value::as_bool)
             .unwrap_or_default(),
     })
+}
+
+/// A review as nodes need it: without what else is in a pod. Nothing for one that leads nowhere.
+pub fn essence(body: &[u8]) -> Option<Box<[u8]>> {
+    review(body, 0)?;
+    let mut value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let request = value.get_mut("request")?;
+    for name in ["object", "oldObject"] {
+        if let Some(object) = request.get_mut(name) {
+            *object = bare(object);
+        }
+    }
+    Some(value.to_string().into_bytes().into())
+}
+
+/// What is read of a pod, or of a patch of one; options of exec and attach stay whole.
+pub fn bare(object: &serde_json::Value) -> serde_json::Value {
+    use serde_json::{Map, Value};
+    let only = |object: &Value, names: &[&str]| -> Value {
+        let chosen = names
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), object.get(name)?.clone())));
+        Value::Object(chosen.collect::<Map<_, _>>())
+    };
+    let Some(spec) = object.get("spec") else {
+        return match object.get("metadata") {
+            Some(_) => only(object, &["kind", "apiVersion"]),
+            None => object.clone(),
+        };
+    };
+    let mut inner = Map::new();
+    for list in ["containers", "ephemeralContainers"] {
+        if let Some(Value::Array(containers)) = spec.get(list) {
+            let bare = |container| only(container, &["name", "stdin", "tty", "command", "args"]);
+            inner.insert(list.to_owned(), containers.iter().map(bare).collect());
+        }
+    }
+    let mut out = only(object, &["kind", "apiVersion"]);
+    out["spec"] = Value::Object(inner);
+    if let Some(meta) = object.get("metadata") {
+        out["metadata"] = only(meta, &["name", "namespace", "uid"]);
+    }
+    out
 }
 
 /// Takes `env SAKER_EXEC_ID=<uid>` off the beginning of a command.

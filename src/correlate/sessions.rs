@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::decide::{Around, Listening, outlives};
-use super::fact::{Access, Fact, Person, PodName, ProcessId, RequestId, Via};
+use super::fact::{Access, Fact, Person, PodName, ProcessId, RequestId, Stage, Via};
 use super::known::{Known, Pod};
 use super::matching;
 use crate::event::Timestamp;
@@ -18,6 +18,8 @@ const SECOND: u64 = 1_000_000_000;
 const PAIRS: (usize, usize) = (5, 64);
 /// Distances that spread by more than this come from clocks that disagree, and say nothing.
 const SPREAD: i64 = 2 * SECOND as i64;
+/// Who has made a container, or sits in front of it, is known for this long.
+const ATTACHED: u64 = 24 * 3600 * SECOND;
 /// Questions of kubelets that are kept.
 const ACCESSES: usize = 256;
 /// Far beyond the spread of the measured distances, 15 to 243 ms from the stream to the process.
@@ -140,8 +142,10 @@ pub enum Reason {
     Before,
     /// The bus was not there all the time.
     Down,
-    /// The bus is there, and nobody has posted an audit event since.
+    /// The bus is there, and audit events did not come before and after.
     Silent,
+    /// Too many processes came into the pod at once.
+    Crowded,
 }
 
 impl Reason {
@@ -150,6 +154,7 @@ impl Reason {
             Reason::Before => "it began before saker listened",
             Reason::Down => "the bus was down",
             Reason::Silent => "no audit events are coming",
+            Reason::Crowded => "too much came into the pod at once",
         }
     }
 }
@@ -231,12 +236,23 @@ impl Correlator {
 
     /// Takes a fact, and appends what it changes.
     pub fn take(&mut self, fact: Fact, now: Timestamp, changes: &mut Vec<Change>) {
+        if let Fact::Entry(entry) = &fact {
+            // The first stage may name the wrong one, and the second comes before the process. What was refused is of
+            // no use either, unless somebody has heard of the request before.
+            let refused = self
+                .pods
+                .get(&entry.target.pod)
+                .map_or(entry.code >= Some(400), |pod| pod.is_refused(entry));
+            if entry.stage == Stage::RequestReceived || refused {
+                return;
+            }
+        }
         let name = match &fact {
             Fact::Entry(entry) => entry.target.pod.clone(),
             Fact::Review(review) => review.target.pod.clone(),
             Fact::Looked(looked) => looked.pod.clone(),
             Fact::Root(root) => root.pod.clone(),
-            Fact::Access(_) | Fact::Bus(_) | Fact::Heard => return self.around(fact, now),
+            Fact::Access(_) | Fact::Bus(_) | Fact::Heard(_) => return self.around(fact, now),
             Fact::Ended { id, .. } => match self.index.get(id) {
                 Some(name) => name.clone(),
                 None => return,
@@ -244,9 +260,6 @@ impl Correlator {
         };
         if !self.pods.contains_key(&name) && self.pods.len() >= self.settings.pods {
             self.make_room();
-        }
-        if matches!(fact, Fact::Entry(_)) {
-            self.listening.hear(now);
         }
         let each = self.settings.each;
         let pod = self.pods.entry(name.clone()).or_default();
@@ -256,7 +269,7 @@ impl Correlator {
             Fact::Looked(looked) => pod.looked(*looked),
             Fact::Root(root) => {
                 if self.index.insert(root.id.clone(), name.clone()).is_none() {
-                    pod.root(*root);
+                    pod.root(*root, now);
                 }
             }
             Fact::Ended { id, at } => {
@@ -264,16 +277,25 @@ impl Correlator {
                     known.ended = Some(at);
                 }
             }
-            Fact::Access(_) | Fact::Bus(_) | Fact::Heard => {}
+            Fact::Access(_) | Fact::Bus(_) | Fact::Heard(_) => {}
         }
         if pod.sessions.len() > each {
-            pod.sessions.remove(0);
+            let session = pod.sessions.remove(pod.worst_session());
             self.evicted += 1;
+            // Whoever was named for it keeps the name.
+            let of = |known: &&mut Known| {
+                let actor = known.actor.as_ref();
+                actor.is_some_and(|actor| actor.request.is_some() && actor.request == session.request)
+            };
+            pod.roots.iter_mut().filter(of).for_each(|known| known.frozen = true);
         }
         if pod.roots.len() > each {
-            let known = pod.roots.remove(0);
+            let known = pod.roots.remove(pod.worst_root());
             self.index.remove(&known.root.id);
             self.evicted += 1;
+            if known.told.is_none() && known.root.tty && !known.root.first {
+                changes.push(crowded(known, &name, now));
+            }
         }
         self.open.insert(name.clone());
         self.decide(&name, now, changes);
@@ -296,7 +318,8 @@ impl Correlator {
                 self.listening.up = up;
                 self.listening.began = self.listening.began.or(up);
             }
-            _ => self.listening.hear(now),
+            Fact::Heard(at) => self.listening.hear(at),
+            _ => {}
         }
     }
 
@@ -309,14 +332,26 @@ impl Correlator {
         for name in due.cloned().collect::<Vec<_>>() {
             self.decide(&name, now, changes);
             let horizon = self.settings.horizon;
+            let up = self.listening.up;
             let Some(pod) = self.pods.get_mut(&name) else { continue };
             for known in &mut pod.roots {
-                known.frozen |= known.root.at.saturating_add(horizon) < now;
-                known.past |= known.root.at.saturating_add(2 * horizon) < now;
+                // In front of a container with a terminal somebody may sit down at any time; and what could not be
+                // heard may come when the bus is back.
+                let stays = known.root.first && known.root.tty && known.ended.is_none();
+                let Some(up) = up.filter(|_| !stays) else { continue };
+                let last = known.root.at.max(known.added).max(up);
+                known.frozen |= last.saturating_add(horizon) < now;
+                known.past |= last.saturating_add(2 * horizon) < now;
             }
             // Longer than any process that they might explain is decided.
-            pod.sessions
-                .retain(|session| session.heard.saturating_add(3 * horizon) >= now);
+            pod.sessions.retain(|session| {
+                let longer = if session.target.via.starts_process() {
+                    3 * horizon
+                } else {
+                    ATTACHED
+                };
+                session.heard.saturating_add(longer) >= now
+            });
             pod.looked.retain(|(at, _)| at.saturating_add(3 * horizon) >= now);
             pod.roots.retain(|known| {
                 let keep = !known.past || known.ended.is_none();
@@ -354,8 +389,12 @@ impl Correlator {
 
     /// Drops a pod in which nothing can change any more, or else any.
     fn make_room(&mut self) {
-        let quiet = self.pods.keys().find(|name| !self.open.contains(*name)).cloned();
-        let Some(name) = quiet.or_else(|| self.pods.keys().next().cloned()) else {
+        // Of pods of other nodes there are no processes: anybody can make such requests.
+        let by =
+            |worthless: &dyn Fn(&Pod) -> bool| self.pods.iter().find(|(_, pod)| worthless(pod)).map(|(n, _)| n.clone());
+        let elsewhere = by(&|pod| pod.roots.is_empty());
+        let told = || by(&|pod| !pod.is_waiting());
+        let Some(name) = elsewhere.or_else(told).or_else(|| self.pods.keys().next().cloned()) else {
             return;
         };
         self.open.remove(&name);
@@ -410,7 +449,7 @@ impl Correlator {
                 after: now.saturating_sub(known.root.at),
             }));
         }
-        for actor in pod.empty(&self.settings, now) {
+        for actor in pod.empty(&around) {
             changes.push(Change {
                 process: None,
                 pod: name.clone(),
@@ -422,12 +461,33 @@ impl Correlator {
     }
 }
 
+/// A terminal that had to be forgotten before it was explained.
+fn crowded(known: Known, pod: &PodName, now: Timestamp) -> Change {
+    Change {
+        process: Some(known.root.id),
+        pod: pod.clone(),
+        state: State::Unknown,
+        actor: Some(Arc::new(Actor {
+            reason: Some(Reason::Crowded),
+            ..Actor::default()
+        })),
+        after: now.saturating_sub(known.root.at),
+    }
+}
+
 impl Known {
     /// What there is to tell: who it is, that it has outlived its request, that all has ended.
     fn news(&mut self, settings: &Settings, now: Timestamp) -> [Option<State>; 3] {
         let mut news = [None; 3];
         let patient = now < self.root.at.saturating_add(settings.patience);
         let undecided = self.state == State::Waiting || self.state == State::Ambiguous && patient;
+        // A name that is not believed any more is taken back at once.
+        let named = self
+            .told
+            .as_ref()
+            .and_then(|(_, actor)| actor.as_ref()?.person.as_ref());
+        let person = self.actor.as_ref().and_then(|actor| actor.person.as_ref());
+        let undecided = undecided && (named.is_none() || named == person);
         let told = (self.state, self.actor.clone());
         if !undecided && self.told.as_ref() != Some(&told) {
             self.told = Some(told);

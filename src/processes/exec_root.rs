@@ -17,6 +17,10 @@ impl Processes {
     /// Notes that a process runs in a container where none was seen before, or has come into it: then its root.
     pub(super) fn enter(&mut self, key: Key, info: &ProcessInfo, cgroup: u64, time: u64) -> Option<Arc<ExecRoot>> {
         let container = self.entered(key, info, cgroup)?;
+        let outside = self
+            .get(key)
+            .and_then(|process| self.parent(process))
+            .map(|parent| parent.info.mntns);
         let entry = self.table.get_mut(key)?;
         if entry.is_root() && !entry.runtime {
             return None;
@@ -24,7 +28,7 @@ impl Processes {
         let process = &mut entry.process;
         // The runtime's own program has entered, and what it was asked to start follows. Should it fork instead, what
         // it forks stems from it.
-        let runtime = is_runtime(&process.image, info);
+        let runtime = is_runtime(&process.image, info, outside);
         let root = Arc::new(ExecRoot {
             key: process.key,
             since: time,
@@ -66,8 +70,12 @@ impl Processes {
 }
 
 /// Whether this is runc between entering a container and executing what it was asked to: it runs a copy of itself, from
-/// memory or not, as `runc init`, and calls itself `runc:[2:INIT]`.
-pub(super) fn is_runtime(image: &Image, info: &ProcessInfo) -> bool {
+/// memory or not, as `runc init`, and calls itself `runc:[2:INIT]`. That happens before it has the container's mounts:
+/// what has them already is a program of the container, whatever it is called. `outside` is its parent's mount namespace.
+pub(super) fn is_runtime(image: &Image, info: &ProcessInfo, outside: Option<u32>) -> bool {
+    if outside.is_some_and(|outside| outside != 0 && info.mntns != 0 && outside != info.mntns) {
+        return false;
+    }
     let file = image.exe.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let copy = image.exe.starts_with(b"memfd:runc") || info.comm.starts_with(b"runc:[");
     let runc = file.starts_with(b"runc") || info.exe_flags & EXE_MEMFD != 0 && copy;

@@ -256,7 +256,11 @@ impl Processes {
         self.places
             .first(process.cgroup)
             .is_some_and(|first| first.is(process.key))
-            && !exec_root::is_runtime(&process.image, &process.info)
+            && !exec_root::is_runtime(
+                &process.image,
+                &process.info,
+                self.parent(process).map(|p| p.info.mntns),
+            )
     }
 
     /// The first process seen in the container of a cgroup.

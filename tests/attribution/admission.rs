@@ -125,9 +125,14 @@ fn case(case: &Value, reviews: &BTreeMap<&str, &Value>) -> Case {
         });
         let printed = printed.and_then(|action| user_of(action["user"].as_str()?, &links));
         let users = linked.or(printed).map_or(all.clone(), |user| vec![user]);
+        let mut exits = case["processes"].as_array().into_iter().flatten();
+        let exit = exits
+            .find(|other| other["kind"] == "exit" && other["pid"] == process["pid"] && other["t"].as_f64() >= Some(at));
+        let ended = exit.and_then(|exit| exit["t"].as_f64());
         found.push(Action {
             label: case["label"].as_str().unwrap_or_default().to_owned(),
             users,
+            ends: ended.map(|at| (root.id.clone(), nanos(at))).into_iter().collect(),
             roots: vec![root],
         });
     }
@@ -136,6 +141,7 @@ fn case(case: &Value, reviews: &BTreeMap<&str, &Value>) -> Case {
             label: case["label"].as_str().unwrap_or_default().to_owned(),
             users: all,
             roots: Vec::new(),
+            ends: Vec::new(),
         });
     }
     Case {
@@ -160,10 +166,7 @@ fn recorded_reviews() {
         .map(|line| case(line, &by_uid))
         .collect();
     let actions: Vec<Action> = cases.iter().flat_map(|case| case.action.clone()).collect();
-    let roots = || {
-        let roots = actions.iter().flat_map(|action| &action.roots);
-        roots.map(|root| (root.at, Fact::Root(Box::new(root.clone()))))
-    };
+    let roots = || actions.iter().flat_map(Action::facts);
     let entries = || cases.iter().flat_map(|case| case.entries.iter().cloned());
     let given = || cases.iter().flat_map(|case| case.reviews.iter().cloned());
     let all = score(

@@ -91,13 +91,20 @@ fn load() -> Option<Recorded> {
         let scenario = &line["scenario"];
         let debug = scenario["kind"] == "debug";
         let processes = line["process"].as_array().into_iter().flatten();
+        let mut ends = Vec::new();
         let roots = processes
-            .filter_map(|process| root(process, debug, &names, &pods))
+            .filter_map(|process| {
+                let root = root(process, debug, &names, &pods)?;
+                let ended = process["exited_at"].as_f64();
+                ends.extend(ended.map(|at| (root.id.clone(), nanos(at))));
+                Some(root)
+            })
             .collect();
         recorded.actions.push(Action {
             label: scenario["label"].as_str().unwrap_or_default().to_owned(),
             users,
             roots,
+            ends,
         });
     }
     // What starts a pod's sandbox is nobody's.
@@ -168,9 +175,7 @@ fn root(process: &Value, debug: bool, names: &Names, pods: &[PodName]) -> Option
 /// Both halves, with the entries in the order and at the time that `arrival` gives them.
 fn run(recorded: &Recorded, print: bool, arrival: impl Fn(&[(u64, String, Fact)]) -> Vec<(u64, Fact)>) -> Score {
     let mut facts = arrival(&recorded.entries);
-    for root in recorded.actions.iter().flat_map(|action| &action.roots) {
-        facts.push((root.at, Fact::Root(Box::new(root.clone()))));
-    }
+    facts.extend(recorded.actions.iter().flat_map(Action::facts));
     let told = play(facts, Settings::default());
     score(&recorded.actions, &told, print)
 }

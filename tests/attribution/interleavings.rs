@@ -84,6 +84,7 @@ fn facts(execs: &[Exec]) -> Vec<(u64, Fact)> {
                     .then(|| uid.clone())
                     .into_iter()
                     .collect(),
+                uid: None,
             };
             facts.push((at, Fact::Entry(Box::new(entry))));
         }

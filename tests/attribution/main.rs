@@ -5,6 +5,7 @@
 
 mod admission;
 mod execs;
+mod forgeries;
 mod interleavings;
 mod states;
 mod world;

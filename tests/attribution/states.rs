@@ -9,16 +9,16 @@ use saker::correlate::{Stage, State, Target, Via};
 
 use crate::world::SECOND;
 
-const START: u64 = 10_000 * SECOND;
+pub const START: u64 = 10_000 * SECOND;
 
-fn pod() -> PodName {
+pub fn pod() -> PodName {
     PodName {
         namespace: "prod".into(),
         name: "web".into(),
     }
 }
 
-fn root(pid: u32, at: u64) -> Root {
+pub fn root(pid: u32, at: u64) -> Root {
     Root {
         id: ProcessId {
             node: Arc::from("node-1"),
@@ -38,6 +38,10 @@ fn root(pid: u32, at: u64) -> Root {
 }
 
 fn entry(n: u128, user: &str, stage: Stage, received: u64, at: u64) -> Fact {
+    entry_with(n, user, stage, received, at, 101)
+}
+
+pub fn entry_with(n: u128, user: &str, stage: Stage, received: u64, at: u64, code: u16) -> Fact {
     Fact::Entry(Box::new(Entry {
         id: RequestId(n),
         audit_id: format!("audit-{n}").into(),
@@ -58,12 +62,13 @@ fn entry(n: u128, user: &str, stage: Stage, received: u64, at: u64) -> Fact {
         },
         source_ips: Vec::new(),
         user_agent: None,
-        code: (stage != Stage::RequestReceived).then_some(101),
+        code: (stage != Stage::RequestReceived).then_some(code),
         reviews: Vec::new(),
+        uid: None,
     }))
 }
 
-fn started(n: u128, user: &str, at: u64) -> Fact {
+pub fn started(n: u128, user: &str, at: u64) -> Fact {
     entry(n, user, Stage::ResponseStarted, at, at + SECOND / 100)
 }
 
@@ -72,17 +77,17 @@ fn closed(n: u128, user: &str, at: u64, ended: u64) -> Fact {
 }
 
 /// A correlator with its clock, and what it has told.
-struct Play {
-    correlator: Correlator,
-    told: Vec<Change>,
+pub struct Play {
+    pub correlator: Correlator,
+    pub told: Vec<Change>,
 }
 
 impl Play {
     /// Everything can be heard.
-    fn new() -> Play {
+    pub fn new() -> Play {
         let mut play = Play::deaf();
         play.take(Fact::Bus(Some(START - 1_000 * SECOND)), START - 1_000 * SECOND);
-        play.take(Fact::Heard, START - 900 * SECOND);
+        play.take(Fact::Heard(START - 900 * SECOND), START - 900 * SECOND);
         play
     }
 
@@ -93,19 +98,19 @@ impl Play {
         }
     }
 
-    fn take(&mut self, fact: Fact, now: u64) {
+    pub fn take(&mut self, fact: Fact, now: u64) {
         self.correlator.take(fact, now, &mut self.told);
     }
 
-    fn root(&mut self, root: Root) {
+    pub fn root(&mut self, root: Root) {
         let at = root.at;
         self.take(Fact::Root(Box::new(root)), at);
     }
 
     /// Seconds pass, and audit events of others are heard.
-    fn pass(&mut self, from: u64, seconds: u64) {
+    pub fn pass(&mut self, from: u64, seconds: u64) {
         for second in 0..=seconds {
-            self.take(Fact::Heard, from + second * SECOND);
+            self.take(Fact::Heard(from + second * SECOND), from + second * SECOND);
             self.correlator.tick(from + second * SECOND, &mut self.told);
         }
     }
@@ -250,7 +255,7 @@ fn a_container_with_a_terminal_takes_no_request() {
         play.root(own);
         for second in 0..400 {
             if heard {
-                play.take(Fact::Heard, START + second * SECOND);
+                play.take(Fact::Heard(START + second * SECOND), START + second * SECOND);
             }
             play.correlator.tick(START + second * SECOND, &mut play.told);
         }

@@ -37,6 +37,28 @@ pub struct Action {
     pub label: String,
     pub users: Vec<String>,
     pub roots: Vec<Root>,
+    /// When which of them ended.
+    pub ends: Vec<(ProcessId, u64)>,
+}
+
+impl Action {
+    /// What a node tells of it.
+    pub fn facts(&self) -> impl Iterator<Item = (u64, Fact)> {
+        let roots = self
+            .roots
+            .iter()
+            .map(|root| (root.at, Fact::Root(Box::new(root.clone()))));
+        let ends = self.ends.iter().map(|(id, at)| {
+            (
+                *at,
+                Fact::Ended {
+                    id: id.clone(),
+                    at: *at,
+                },
+            )
+        });
+        roots.chain(ends)
+    }
 }
 
 /// Deterministic numbers for shuffling.
@@ -70,9 +92,9 @@ pub fn play(mut facts: Vec<(u64, Fact)>, settings: Settings) -> Told {
     let end = facts.last().map_or(0, |(at, _)| *at) + 60 * SECOND;
     let mut facts = facts.into_iter().peekable();
     correlator.take(Fact::Bus(Some(clock - 600 * SECOND)), clock, &mut changes);
-    correlator.take(Fact::Heard, clock - 500 * SECOND, &mut changes);
+    correlator.take(Fact::Heard(clock - 500 * SECOND), clock, &mut changes);
     while clock <= end {
-        correlator.take(Fact::Heard, clock, &mut changes);
+        correlator.take(Fact::Heard(clock), clock, &mut changes);
         while let Some((at, fact)) = facts.next_if(|(at, _)| *at <= clock) {
             correlator.take(fact, at, &mut changes);
         }

@@ -268,6 +268,16 @@ impl Node {
         (asked, entered)
     }
 
+    /// Somebody does something elsewhere: audit events are heard. Nodes are told of that once a second.
+    #[track_caller]
+    fn hear(&self) {
+        std::thread::sleep(Duration::from_millis(1_100));
+        let mut other = Asked::new(&DEV, "exec", &["ls"], false).event("ResponseStarted", &now());
+        other["objectRef"]["name"] = "other-0".into();
+        other["requestURI"] = "/api/v1/namespaces/shop/pods/other-0/exec?command=ls&container=web".into();
+        self.post(&[other]);
+    }
+
     /// The first alert like this, of those that have come and those that will.
     #[track_caller]
     fn alert(&mut self, like: impl Fn(&Value) -> bool) -> Value {
@@ -562,6 +572,7 @@ fn a_terminal_that_nobody_explains() {
     say(&web, "go");
     silent.wait();
     // Those of others do. Probes have no terminal, and nobody asks for them.
+    node.hear();
     let mut probes = [(); 3].map(|()| enter(&web, &["sh", "-c", "echo > /etc/probe"], false));
     probes.iter_mut().for_each(Entered::wait);
     let _terminal = enter(
@@ -571,10 +582,7 @@ fn a_terminal_that_nobody_explains() {
     );
     let written = node.written("/etc/one");
     assert_nobody(&written, "waiting");
-    let mut other = Asked::new(&DEV, "exec", &["ls"], false).event("ResponseStarted", &now());
-    other["objectRef"]["name"] = "other-0".into();
-    other["requestURI"] = "/api/v1/namespaces/shop/pods/other-0/exec?command=ls&container=web".into();
-    node.post(&[other]);
+    node.hear();
     let alert = node.session("Terminal that no request explains", "/etc/one");
     assert_eq!(alert["priority"], "Critical", "{alert:#}");
     assert_nobody(&alert, "unattributed");
@@ -626,6 +634,7 @@ fn a_pod_of_the_same_name_is_another_one() {
         return;
     };
     let argv = ["sh", "-c", "echo > /etc/one; read x < /tmp/go; echo > /etc/two"];
+    node.hear();
     // The old one is not quite gone.
     let pods = [OTHER_UID, UID].map(|uid| container(Runc::of(uid, |_| ()), &["go"]));
     pods.iter().for_each(Runc::start);
@@ -652,6 +661,7 @@ fn a_pod_of_the_same_name_is_another_one() {
         assert_nobody(&of(&mut node, pod, "/etc/one"), "waiting");
     }
     node.post(&[vec![looked], asked.opened()].concat());
+    node.hear();
     let met = node.session("Terminal opened by a user", new.short_id());
     assert_names(&met, &asked, "unique");
     let other = node.session("Terminal that no request explains", old.short_id());
@@ -811,9 +821,10 @@ fn a_container_with_a_terminal_is_no_session() {
     other.start();
     let _terminal = enter(&other, &["sh", "-c", "sleep 61"], true);
     node.session("Terminal of unknown origin", "sleep 61");
-    let mut heard = Asked::new(&DEV, "exec", &["ls"], false).event("ResponseStarted", &now());
-    heard["objectRef"]["name"] = "other-0".into();
-    node.post(&[heard]);
-    node.session("Terminal that no request explains", "sleep 61");
+    node.hear();
+    let _unexplained = enter(&other, &["sh", "-c", "sleep 62"], true);
+    node.written("/etc/one");
+    node.hear();
+    node.session("Terminal that no request explains", "sleep 62");
     assert_eq!(node.all("k8s_exec", "/etc/one"), Vec::<Value>::new());
 }

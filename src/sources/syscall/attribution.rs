@@ -165,7 +165,7 @@ impl Attribution {
     /// Takes what the bus has brought.
     pub fn hear(&mut self, message: &Message, now: Timestamp) {
         let fact = match message.kind {
-            MessageKind::Heard => Some(Fact::Heard),
+            MessageKind::Heard => Some(Fact::Heard(message.at)),
             MessageKind::Review => read::review(&message.body, message.at).map(|review| Fact::Review(Box::new(review))),
             MessageKind::Audit => read::audit(&message.body),
         };
@@ -279,16 +279,20 @@ impl Attribution {
         let at = process.exec_root.as_ref().map_or(at, |root| self.boot + root.since);
         let tty = process.exec_root.as_ref().map_or(process.info.tty, |root| root.tty) != 0;
         let text = |bytes: &[u8]| Box::from(&*String::from_utf8_lossy(bytes));
-        let keys = self.keys.iter().filter_map(|name| {
+        // What the container itself has in its environment is nobody's key. Of who ran before anybody watched it is not
+        // known what the first execve was: what stands there now may be of his own making.
+        let first_process = processes.first(cgroup).and_then(|key| processes.get(key));
+        let keys = self.keys.iter().filter(|_| record.is_some()).filter_map(|name| {
             let value = image.variable(name.as_bytes())?;
-            Some((name.as_str().into(), text(value)))
+            let own = first_process.and_then(|first| first.image.variable(name.as_bytes()));
+            (own != Some(value)).then(|| (name.as_str().into(), text(value)))
         });
         let fact = Root {
             id: self.id(key),
             pod: name.clone(),
             uid: (!pod.uid.is_empty()).then(|| pod.uid.clone()),
             container: container.name.clone(),
-            argv: (!image.argv.is_empty()).then(|| image.arguments().map(text).collect()),
+            argv: (record.is_some() && !image.argv.is_empty()).then(|| image.arguments().map(text).collect()),
             cut: image.argv.len() >= CUT,
             tty,
             at,
@@ -460,7 +464,7 @@ impl Attribution {
             let interactive = who.actor.as_ref().is_some_and(|actor| actor.person.is_some());
             match tree.first {
                 false => self.actors.set_root(tree.key, who),
-                true if interactive => self.actors.set_container(tree.cgroup, who),
+                true if interactive || before.is_some() => self.actors.set_container(tree.cgroup, who),
                 true => {}
             }
         }

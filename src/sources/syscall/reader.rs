@@ -41,6 +41,9 @@ const PLACED: usize = 8_192;
 /// Records of one turn, so that chores are done under load as well.
 const TURN: usize = 4096;
 
+/// Messages of one turn: the ring must not wait for long.
+const MESSAGES: usize = 64;
+
 /// What a reader reports to.
 pub trait Sink: Send {
     /// Takes an alert; blocks while outputs that must take it make room.
@@ -80,6 +83,8 @@ pub struct Reader<S> {
     inbox: Option<Box<dyn Inbox>>,
     up: Option<Option<Timestamp>>,
     cluster: Option<String>,
+    /// It was said that others speak as well.
+    warned: bool,
     notices: Notices,
     recorder: Option<Recorder>,
     lost: [u64; 4],
@@ -124,6 +129,7 @@ impl<S: Sink> Reader<S> {
             inbox: None,
             up: None,
             cluster: None,
+            warned: false,
             notices: Notices::default(),
             recorder: None,
             lost: [0; 4],
@@ -235,13 +241,20 @@ impl<S: Sink> Reader<S> {
             recording::write_listening(now, up, &mut lines);
             write_lines(&mut self.recorder, &lines);
         }
-        for _ in 0..TURN {
+        for _ in 0..MESSAGES {
             let Some(message) = self.inbox.as_mut().and_then(|inbox| inbox.take()) else {
                 break;
             };
-            let other = |own: &String| message.cluster.as_deref().is_some_and(|cluster| cluster != own);
-            if self.cluster.as_ref().is_some_and(other) {
-                continue;
+            // A pod of that name may be in another cluster as well. Who has not been told which one is its own takes the
+            // first that speaks.
+            if let Some(cluster) = &message.cluster {
+                let own = self.cluster.get_or_insert_with(|| cluster.to_string());
+                if **own != **cluster {
+                    if !std::mem::replace(&mut self.warned, true) {
+                        tracing::warn!(own, other = %cluster, "requests of another cluster are left out; name yours with `cluster`");
+                    }
+                    continue;
+                }
             }
             if self.recorder.is_some() {
                 let mut lines = Vec::new();

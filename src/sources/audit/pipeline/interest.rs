@@ -8,6 +8,7 @@ use memchr::memmem;
 use serde_json::{Value, json};
 
 use crate::bus::{Kind, Message};
+use crate::correlate::read;
 use crate::event::Timestamp;
 use crate::event::audit::{AuditEvent, Member};
 
@@ -36,12 +37,13 @@ pub fn message(event: &AuditEvent<'_>, now: Timestamp) -> Option<Message> {
     let has = |member, word: &str| memmem::find(event.raw(member), word.as_bytes()).is_some();
     let mut body = None;
     match (text("resource"), text("subresource"), verb) {
-        ("pods", "exec" | "attach" | "ephemeralcontainers", _) | ("nodes", "proxy", _) => {}
+        ("pods", "exec" | "attach", _) | ("nodes", "proxy", _) => {}
+        ("pods", "ephemeralcontainers", _) => body = Some(bare(event)?),
         // Somebody uses a kubelet directly.
         ("subjectaccessreviews", "", b"\"create\"")
             if has(Member::User, "\"system:node:") && has(Member::RequestObject, "\"proxy\"") => {}
         // To be sat in front of.
-        ("pods", "", b"\"create\"") if has(Member::RequestObject, "\"stdin\"") => {}
+        ("pods", "", b"\"create\"") if has(Member::RequestObject, "\"stdin\"") => body = Some(bare(event)?),
         // kubectl looks at a pod before it enters it. Controllers look all the time.
         ("pods", "", b"\"get\"") if has(Member::UserAgent, "kubectl") => body = Some(looked(event)?),
         _ => return None,
@@ -65,6 +67,17 @@ pub fn message(event: &AuditEvent<'_>, now: Timestamp) -> Option<Message> {
 fn created_name(event: &AuditEvent<'_>) -> Option<String> {
     let made: Value = serde_json::from_slice(event.raw(Member::ResponseObject)).ok()?;
     Some(made.get("metadata")?.get("name")?.as_str()?.to_owned())
+}
+
+/// An event without what else is in the pods of its objects: values of variables, for instance.
+fn bare(event: &AuditEvent<'_>) -> Option<Box<[u8]>> {
+    let mut whole: Value = serde_json::from_slice(event.bytes()).ok()?;
+    for name in ["requestObject", "responseObject"] {
+        if let Some(object) = whole.get_mut(name) {
+            *object = read::bare(object);
+        }
+    }
+    Some(whole.to_string().into_bytes().into())
 }
 
 /// Of an answer that holds a whole pod, which pod it was.
@@ -153,6 +166,21 @@ mod tests {
                 assert_eq!(found.pod, Some(("prod".into(), "web".into())));
             }
         }
+    }
+
+    #[test]
+    fn values_of_variables_stay_here() {
+        let pod = r#"{"kind":"Pod","metadata":{"name":"web","namespace":"prod","uid":"u","annotations":{"a":"secret"}},"spec":{"containers":[{"name":"app","stdin":true,"env":[{"name":"K","value":"secret"}]}]}}"#;
+        let more = format!(r#","verb":"create","requestObject":{pod},"responseObject":{pod}"#);
+        let text = event(r#"{"resource":"pods","namespace":"prod","name":"web"}"#, &more);
+        let mut items = Vec::new();
+        decode::body(text.as_bytes(), &mut items).unwrap();
+        let found = message(items[0].as_ref().unwrap(), 7).unwrap();
+        let body = String::from_utf8_lossy(&found.body);
+        assert!(
+            !body.contains("secret") && body.contains(r#""stdin":true"#) && body.contains(r#""uid":"u""#),
+            "{body}"
+        );
     }
 
     #[test]

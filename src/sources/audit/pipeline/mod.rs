@@ -33,7 +33,7 @@ use crate::web::log_limit::{LogLimit, excerpt};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Nodes are told at least this often that audit events come.
-const HEARD: u64 = 5_000_000_000;
+const HEARD: u64 = 1_000_000_000;
 
 /// Why a batch was not taken; nothing of it is forgotten by whoever sent it.
 #[derive(Debug, thiserror::Error)]
@@ -189,7 +189,7 @@ impl AuditPipeline {
 impl AuditPipeline {
     /// Tells the nodes that events come, now and then: of what nobody has asked for they would else know no better
     /// than of what was not told.
-    fn say_heard(&self, heard: bool) {
+    fn say_heard(&self, heard: bool, cluster: Option<&str>) {
         let (now, before) = (now(), self.heard.load(Ordering::Relaxed));
         let due = heard && now >= before.saturating_add(HEARD);
         if !due
@@ -202,7 +202,7 @@ impl AuditPipeline {
         }
         self.publisher.publish(Message {
             kind: Kind::Heard,
-            cluster: None,
+            cluster: cluster.map(Box::from),
             pod: None,
             id: format!("heard/{}/{now}", self.host.name).into(),
             at: now,
@@ -364,6 +364,7 @@ impl Batch<'_> {
             pipeline,
             worker,
             report,
+            cluster,
             ..
         } = self;
         pipeline
@@ -377,7 +378,7 @@ impl Batch<'_> {
             }
             return Err(why);
         }
-        pipeline.say_heard(pipeline.publisher.is_open() && report.events > 0);
+        pipeline.say_heard(pipeline.publisher.is_open() && report.events > 0, cluster);
         let source = Source::K8sAudit.name();
         let count = |outcome, n| {
             if n > 0 {

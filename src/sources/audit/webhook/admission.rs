@@ -28,6 +28,7 @@ use super::budget::{Budget, Room};
 use super::receive::{Receiver, discard_behind, is_cluster_name};
 use super::review::{self, Review};
 use crate::bus::{Kind, Message, Publisher};
+use crate::correlate::read;
 use crate::event::Timestamp;
 use crate::metrics::OutcomeLabels;
 use crate::web::connections::CloseAfter;
@@ -281,6 +282,10 @@ impl Reviews {
         if !self.publisher.is_open() {
             return Ok(Outcome::Unheard);
         }
+        // Whole pods have secrets in them, and most are nothing to enter.
+        let Some(body) = read::essence(&body) else {
+            return Ok(Outcome::Other);
+        };
         let names_pod = way != review::Way::NodeProxy && !request.name.is_empty();
         self.publisher.publish(Message {
             kind: Kind::Review,
@@ -288,7 +293,7 @@ impl Reviews {
             pod: names_pod.then(|| (request.namespace.as_str().into(), request.name.as_str().into())),
             id: review.uid().into(),
             at: now(),
-            body: body.into(),
+            body,
         });
         Ok(Outcome::Published)
     }

@@ -110,14 +110,10 @@ impl Review {
         if request.way != Some(Way::Exec) || request.dry_run {
             return None;
         }
-        let (program, arguments) = request.command.split_first()?;
-        // `env` would take it for an assignment or an option. An empty one runs nothing either way.
+        let program = request.command.first()?;
+        // `env` would take it for an assignment or an option. An empty one runs nothing either way. A key that somebody
+        // has typed stands behind ours and counts for nothing.
         if program.is_empty() || program.contains('=') || program.starts_with('-') {
-            return None;
-        }
-        let key = |word: &String| word.strip_prefix(KEY).is_some_and(|rest| rest.starts_with('='));
-        let is_env = program.rsplit('/').next() == Some("env");
-        if is_env && arguments.first().is_some_and(key) {
             return None;
         }
         // Two insertions rather than a new list: they leave the words as they are.
