@@ -320,8 +320,8 @@ fn keys(sessions: &[Session], roots: &[&mut Known], around: &Around<'_>) -> Vec<
         // one that several processes have names nobody.
         let ours = known.key.iter().map(|value| (value, None));
         let others = known.root.keys.iter().map(|(name, value)| (value, Some(name)));
-        let shared = |name: &Box<str>, value: &Box<str>| {
-            let has = |other: &&mut Known| other.root.keys.iter().any(|(n, v)| n == name && v == value);
+        let shared = |name: &str, value: &str| {
+            let has = |other: &&mut Known| other.root.keys.iter().any(|(n, v)| **n == *name && **v == *value);
             roots.iter().filter(|other| has(other)).count() > 1
         };
         let values = ours.chain(others.filter(|(value, name)| name.is_none_or(|name| !shared(name, value))));

@@ -323,6 +323,10 @@ mod tests {
             .observe(0.1);
         m.saw_events(Some("prod"));
         m.http_requests.get_or_create(&CodeLabels { code: 200 }).inc();
+        m.sessions.get_or_create(&StateLabels { state: "closed" }).inc();
+        m.session_clock_skew_seconds
+            .get_or_create(&SourceLabels { source })
+            .set(0.5);
         m.admission_reviews
             .get_or_create(&OutcomeLabels { outcome: "other" })
             .inc();

@@ -609,6 +609,8 @@ fn a_container_of_the_same_pod_is_another_one() {
     drop((first, web));
     let web = container(Runc::new(), &["go"]);
     web.start();
+    // Further apart than the clocks may be.
+    std::thread::sleep(Duration::from_millis(400));
     let (ops, _second) = node.ask(&web, &OPS, &argv, true);
     node.post(&[ops.opened(), dev.opened(), dev.closed()].concat());
     let pid = &before["output_fields"]["proc.pid"];
