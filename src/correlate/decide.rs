@@ -128,14 +128,17 @@ impl Pod {
     }
 
     /// Requests that were let through, and started nothing in a pod of this node: each of them once.
-    pub fn empty(&mut self, settings: &Settings, now: Timestamp) -> Vec<Arc<Actor>> {
-        if self.roots.is_empty() {
+    pub fn empty(&mut self, around: &Around<'_>) -> Vec<Arc<Actor>> {
+        let Around { settings, now, .. } = *around;
+        // A process that ended before anybody watched was never seen.
+        let Some(began) = around.listening.began.filter(|_| !self.roots.is_empty()) else {
             return Vec::new();
-        }
+        };
         let mut found = Vec::new();
         for session in &mut self.sessions {
             let through = session.target.via == Via::Exec && session.code == Some(101) && session.started.is_some();
-            let waited = now >= session.opened().saturating_add(settings.patience);
+            let waited = now >= session.opened().saturating_add(settings.patience)
+                && session.base() >= began.saturating_add(settings.skew);
             if through && waited && !session.fruitful && !session.told_empty && session.person.is_some() {
                 session.told_empty = true;
                 found.push(Arc::new(Actor::of(session, Evidence::None)));

@@ -410,7 +410,7 @@ impl Correlator {
                 after: now.saturating_sub(known.root.at),
             }));
         }
-        for actor in pod.empty(&self.settings, now) {
+        for actor in pod.empty(&around) {
             changes.push(Change {
                 process: None,
                 pod: name.clone(),
