@@ -79,7 +79,7 @@ impl Pod {
         for (r, known) in roots.iter().enumerate() {
             for (s, session) in sessions.iter().enumerate() {
                 let other_pod = || matches!((&uids[s], &known.root.uid), (Some(asked), Some(own)) if asked != own);
-                if keyed[r].is_some() || taken[s] || other_pod() || !fits(session, known, settings) {
+                if keyed[r].is_some() || taken[s] || !fits(session, known, settings) || other_pod() {
                     continue;
                 }
                 wide[r].push(s);
@@ -236,7 +236,10 @@ impl Known {
             State::Waiting
         };
         self.closed = session.closed;
-        self.actor = Some(Arc::new(Actor::of(session, evidence)));
+        // Mostly nothing has changed; then what was told stays one and the same.
+        if !self.actor.as_ref().is_some_and(|actor| actor.is_of(session, evidence)) {
+            self.actor = Some(Arc::new(Actor::of(session, evidence)));
+        }
     }
 
     /// Several sessions could be meant. Where all are one person's, that person it is.
@@ -270,6 +273,22 @@ impl Known {
 }
 
 impl Actor {
+    /// Whether [`Actor::of`] would make the same.
+    fn is_of(&self, session: &Session, evidence: Evidence) -> bool {
+        let name = session.audit_id.as_ref().or_else(|| session.reviews.first());
+        self.evidence == evidence
+            && self.request == session.request
+            && self.session.as_ref() == name
+            && self.opened == Some(session.opened())
+            && self.via == Some(session.target.via)
+            && self.person == session.person
+            && self.source_ips == session.source_ips
+            && self.user_agent == session.user_agent
+            && self.command == session.target.argv
+            && self.candidates.is_empty()
+            && self.reason.is_none()
+    }
+
     fn of(session: &Session, evidence: Evidence) -> Actor {
         Actor {
             person: session.person.clone(),
@@ -356,11 +375,8 @@ fn distance(session: &Session, root: &Root) -> Option<i64> {
 /// Whether a process may be a session's by all that is certain: what was asked for, and the clocks' tolerance.
 fn fits(session: &Session, known: &Known, settings: &Settings) -> bool {
     let (root, target) = (&known.root, &session.target);
-    if !session.may_run() || !alike(target, known) {
-        return false;
-    }
     let (at, opened) = (root.at, session.opened());
-    match target.via {
+    let near = match target.via {
         Via::Exec | Via::Kubelet => {
             // Reviews and processes share a clock, or nearly.
             let skew = if session.received.is_some() {
@@ -378,7 +394,9 @@ fn fits(session: &Session, known: &Known, settings: &Settings) -> bool {
         Via::Debug | Via::Run => {
             root.first && at.saturating_add(settings.skew) >= opened && at <= opened.saturating_add(DEBUG_AFTER)
         }
-    }
+    };
+    // Most are of another time, which costs less to see.
+    near && session.may_run() && alike(target, known)
 }
 
 /// Whether facts of the record say that they do not belong together.
