@@ -118,6 +118,8 @@ fn attributed(agent: &Server, command: &str, user: &str, id: &str, times: usize)
 
 const BEGIN: [&str; 2] = ["RequestReceived", "ResponseStarted"];
 
+// What runs in the container ends with it.
+#[allow(clippy::zombie_processes)]
 #[test]
 fn execs_are_attributed_over_a_bus_that_breaks() {
     if let Some(what) = missing() {
