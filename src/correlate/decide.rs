@@ -88,7 +88,7 @@ impl Pod {
         for (r, known) in roots.iter().enumerate() {
             for (s, session) in sessions.iter().enumerate() {
                 let other_pod = || matches!((&uids[s], &known.root.uid), (Some(asked), Some(own)) if asked != own);
-                if keyed[r].is_some() || taken[s] || other_pod() || !fits(session, known, around) {
+                if keyed[r].is_some() || taken[s] || !fits(session, known, around) || other_pod() {
                     continue;
                 }
                 wide[r].push(s);
@@ -141,21 +141,16 @@ impl Pod {
 
     /// Requests that were let through, and started nothing in a pod of this node: each of them once.
     pub fn empty(&mut self, around: &Around<'_>) -> Vec<Arc<Actor>> {
-        let Around {
-            settings,
-            listening,
-            now,
-            ..
-        } = *around;
-        if self.roots.is_empty() {
+        let Around { settings, now, .. } = *around;
+        // A process that ended before anybody watched was never seen.
+        let Some(began) = around.listening.began.filter(|_| !self.roots.is_empty()) else {
             return Vec::new();
-        }
+        };
         let mut found = Vec::new();
         for session in &mut self.sessions {
             let through = session.target.via == Via::Exec && session.code == Some(101) && session.started.is_some();
-            // What a node reads of the past when it starts was decided by who ran then.
-            let through = through && listening.began.is_some_and(|began| session.opened() >= began);
-            let waited = now >= session.opened().saturating_add(settings.patience);
+            let waited = now >= session.opened().saturating_add(settings.patience)
+                && session.base() >= began.saturating_add(settings.skew);
             if through && waited && !session.fruitful && !session.told_empty && session.person.is_some() {
                 session.told_empty = true;
                 found.push(Arc::new(Actor::of(session, Evidence::None)));
@@ -260,7 +255,10 @@ impl Known {
             State::Waiting
         };
         self.closed = session.closed;
-        self.actor = Some(Arc::new(Actor::of(session, evidence)));
+        // Mostly nothing has changed; then what was told stays one and the same.
+        if !self.actor.as_ref().is_some_and(|actor| actor.is_of(session, evidence)) {
+            self.actor = Some(Arc::new(Actor::of(session, evidence)));
+        }
     }
 
     /// Several sessions could be meant. Where all are one person's, that person it is.
@@ -294,6 +292,22 @@ impl Known {
 }
 
 impl Actor {
+    /// Whether [`Actor::of`] would make the same.
+    fn is_of(&self, session: &Session, evidence: Evidence) -> bool {
+        let name = session.audit_id.as_ref().or_else(|| session.reviews.first());
+        self.evidence == evidence
+            && self.request == session.request
+            && self.session.as_ref() == name
+            && self.opened == Some(session.opened())
+            && self.via == Some(session.target.via)
+            && self.person == session.person
+            && self.source_ips == session.source_ips
+            && self.user_agent == session.user_agent
+            && self.command == session.target.argv
+            && self.candidates.is_empty()
+            && self.reason.is_none()
+    }
+
     fn of(session: &Session, evidence: Evidence) -> Actor {
         Actor {
             person: session.person.clone(),

@@ -210,8 +210,9 @@ pub struct Correlator {
     pods: BTreeMap<PodName, Pod>,
     /// Where each process is.
     index: HashMap<ProcessId, PodName>,
-    /// Pods in which something may still change.
-    open: BTreeSet<PodName>,
+    /// Pods in which something may still change, by when it may without a fact; all others are quiet.
+    due: BTreeSet<(Timestamp, PodName)>,
+    quiet: BTreeSet<PodName>,
     listening: Listening,
     /// By time.
     accesses: Vec<Access>,
@@ -226,7 +227,8 @@ impl Correlator {
             settings,
             pods: BTreeMap::new(),
             index: HashMap::new(),
-            open: BTreeSet::new(),
+            due: BTreeSet::new(),
+            quiet: BTreeSet::new(),
             listening: Listening::default(),
             accesses: Vec::new(),
             pairs: VecDeque::new(),
@@ -297,7 +299,7 @@ impl Correlator {
                 changes.push(crowded(known, &name, now));
             }
         }
-        self.open.insert(name.clone());
+        self.quiet.remove(&name);
         self.decide(&name, now, changes);
     }
 
@@ -312,7 +314,12 @@ impl Correlator {
                 if self.accesses.len() > ACCESSES {
                     self.accesses.remove(0);
                 }
-                self.pods.values_mut().for_each(|pod| pod.next = pod.next.min(now));
+                for (due, name) in std::mem::take(&mut self.due) {
+                    if let Some(pod) = self.pods.get_mut(&name) {
+                        pod.next = due.min(now);
+                        self.due.insert((pod.next, name));
+                    }
+                }
             }
             Fact::Bus(up) => {
                 self.listening.up = up;
@@ -325,11 +332,10 @@ impl Correlator {
 
     /// Lets time pass: who has waited long enough, and what is old.
     pub fn tick(&mut self, now: Timestamp, changes: &mut Vec<Change>) {
-        let due = self
-            .open
-            .iter()
-            .filter(|name| self.pods.get(*name).is_none_or(|pod| pod.next <= now));
-        for name in due.cloned().collect::<Vec<_>>() {
+        let due = self.due.iter().take_while(|(due, _)| *due <= now);
+        let mut due: Vec<PodName> = due.map(|(_, name)| name.clone()).collect();
+        due.sort_unstable();
+        for name in due {
             self.decide(&name, now, changes);
             let horizon = self.settings.horizon;
             let up = self.listening.up;
@@ -362,10 +368,11 @@ impl Correlator {
             });
             let waits = |known: &Known| known.closed.is_some() && !known.told_outlived && known.ended.is_none();
             if pod.sessions.is_empty() && pod.roots.iter().all(|known| known.past && !waits(known)) {
-                self.open.remove(&name);
-            }
-            if pod.sessions.is_empty() && pod.roots.is_empty() {
-                self.pods.remove(&name);
+                self.due.remove(&(pod.next, name.clone()));
+                match pod.roots.is_empty() {
+                    true => drop(self.pods.remove(&name)),
+                    false => drop(self.quiet.insert(name)),
+                }
             }
         }
     }
@@ -397,8 +404,9 @@ impl Correlator {
         let Some(name) = elsewhere.or_else(told).or_else(|| self.pods.keys().next().cloned()) else {
             return;
         };
-        self.open.remove(&name);
+        self.quiet.remove(&name);
         if let Some(pod) = self.pods.remove(&name) {
+            self.due.remove(&(pod.next, name));
             self.evicted += (pod.sessions.len() + pod.roots.len()) as u64;
             for known in pod.roots {
                 self.index.remove(&known.root.id);
@@ -427,10 +435,14 @@ impl Correlator {
         };
         let Some(pod) = self.pods.get_mut(name) else { return };
         pod.decide(&around);
-        pod.next = pod.due(&around);
+        let (before, due) = (pod.next, pod.due(&around));
+        pod.next = due;
+        self.due.remove(&(before, name.clone()));
+        self.due.insert((due, name.clone()));
         for known in &mut pod.roots {
-            if !known.frozen {
-                let lag = known.lag.map(|lag| (known.root.at, known.root.id.clone(), lag));
+            let lag = known.lag.map(|lag| (known.root.at, known.root.id.clone(), lag));
+            let is_there = lag.as_ref().is_some_and(|pair| self.pairs.binary_search(pair).is_ok());
+            if !known.frozen && !is_there {
                 self.pairs.retain(|(_, id, _)| *id != known.root.id);
                 if let Some(pair) = lag {
                     let at = self.pairs.partition_point(|other| *other < pair);

@@ -200,6 +200,26 @@ fn a_request_that_starts_nothing_is_told_once_on_the_node_of_the_pod() {
 }
 
 #[test]
+fn a_request_of_before_is_not_said_to_have_started_nothing() {
+    // The stream tells an agent that starts of all that was: processes that ended meanwhile were never seen.
+    let mut play = Play::deaf();
+    let first = Root {
+        first: true,
+        tty: false,
+        ..root(1, START - 500 * SECOND)
+    };
+    play.root(first);
+    play.take(started(1, "alice", START - 60 * SECOND), START);
+    play.take(Fact::Bus(Some(START)), START);
+    play.pass(START, 100);
+    play.told.retain(|change| change.state == State::Empty);
+    assert_eq!(play.told, []);
+    play.take(started(2, "alice", START + 100 * SECOND), START + 101 * SECOND);
+    play.pass(START + 101 * SECOND, 60);
+    assert_eq!(play.states(), [State::Empty]);
+}
+
+#[test]
 fn nothing_is_unexplained_while_nothing_can_be_heard() {
     let reason = |play: &Play| play.told.last().and_then(|change| change.actor.as_ref()?.reason);
     // Nobody has ever posted anything.

@@ -1,6 +1,18 @@
 //! The NATS bus with a real nats-server: what is published arrives, once, whatever happens to the server.
 
 mod access;
+// Of the tests of the webhook: what is not needed here is there.
+#[allow(dead_code)]
+#[path = "../server/client.rs"]
+mod client;
+mod container;
+#[allow(dead_code)]
+#[path = "../server/harness.rs"]
+mod harness;
+mod live;
+#[allow(dead_code)]
+#[path = "../server/material.rs"]
+mod material;
 mod server;
 
 use std::sync::Arc;

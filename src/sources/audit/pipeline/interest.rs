@@ -1,10 +1,12 @@
 //! The few audit events that nodes are told of: those that lead into a pod, and what tells pods and kubelets apart.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 use highway::{HighwayHash, HighwayHasher, Key};
 use memchr::memmem;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::bus::{Kind, Message};
@@ -25,18 +27,32 @@ static WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     AhoCorasick::new(words).ok()
 });
 
+/// The reference to the object, as far as it matters: borrowed, because it is read of many that do not.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Object<'a> {
+    #[serde(borrow)]
+    resource: Cow<'a, str>,
+    #[serde(borrow)]
+    subresource: Cow<'a, str>,
+    #[serde(borrow)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
 /// The message that an event is for nodes, if it is one.
 pub fn message(event: &AuditEvent<'_>, now: Timestamp) -> Option<Message> {
     let object = event.raw(Member::ObjectRef);
     if !WORDS.as_ref()?.is_match(object) {
         return None;
     }
-    let object: Value = serde_json::from_slice(object).ok()?;
-    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+    let object: Object<'_> = serde_json::from_slice(object).ok()?;
+    let in_pod = object.resource == "pods";
     let verb = event.raw(Member::Verb).trim_ascii();
     let has = |member, word: &str| memmem::find(event.raw(member), word.as_bytes()).is_some();
     let mut body = None;
-    match (text("resource"), text("subresource"), verb) {
+    match (&*object.resource, &*object.subresource, verb) {
         ("pods", "exec" | "attach", _) | ("nodes", "proxy", _) => {}
         ("pods", "ephemeralcontainers", _) => body = Some(bare(event)?),
         // Somebody uses a kubelet directly.
@@ -48,12 +64,12 @@ pub fn message(event: &AuditEvent<'_>, now: Timestamp) -> Option<Message> {
         ("pods", "", b"\"get\"") if has(Member::UserAgent, "kubectl") => body = Some(looked(event)?),
         _ => return None,
     }
-    let name = match text("name") {
+    let name = match &*object.name {
         // Chosen by the API server.
         "" => created_name(event).unwrap_or_default(),
         name => name.to_owned(),
     };
-    let pod = (text("resource") == "pods" && !name.is_empty()).then(|| (text("namespace").into(), name.into()));
+    let pod = (in_pod && !name.is_empty()).then(|| (object.namespace.into(), name.into()));
     Some(Message {
         kind: Kind::Audit,
         cluster: event.cluster.map(Box::from),
