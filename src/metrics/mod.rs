@@ -17,6 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::correlate::State;
+use crate::event::Source;
 use labels::Described;
 pub use labels::{
     AlertLabels, CertificateLabels, ClosedLabels, ClusterLabels, CodeLabels, DropLabels, EventLabels, ListenerLabels,
@@ -197,6 +199,12 @@ impl Metrics {
         let version = env!("CARGO_PKG_VERSION");
         metrics.build_info.get_or_create(&VersionLabels { version }).set(1);
         metrics.start_time_seconds.set(now().as_secs_f64());
+        // States are few, and one that never came is worth knowing.
+        for state in State::ALL.map(State::name) {
+            metrics.sessions.get_or_create(&StateLabels { state });
+        }
+        let source = Source::K8sExec.name();
+        metrics.session_clock_skew_seconds.get_or_create(&SourceLabels { source });
         metrics
     }
 
@@ -323,10 +331,6 @@ mod tests {
             .observe(0.1);
         m.saw_events(Some("prod"));
         m.http_requests.get_or_create(&CodeLabels { code: 200 }).inc();
-        m.sessions.get_or_create(&StateLabels { state: "closed" }).inc();
-        m.session_clock_skew_seconds
-            .get_or_create(&SourceLabels { source })
-            .set(0.5);
         m.admission_reviews
             .get_or_create(&OutcomeLabels { outcome: "other" })
             .inc();

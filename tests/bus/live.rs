@@ -116,6 +116,10 @@ fn attributed(agent: &Server, command: &str, user: &str, id: &str, times: usize)
     assert_eq!(found, [user, "unique", id, id, POD], "{command}");
 }
 
+/// Further apart than the clocks may be: an agent that starts later does not know for certain with which command an exec
+/// began, so that time alone tells them apart then.
+const APART: Duration = Duration::from_millis(3_500);
+
 const BEGIN: [&str; 2] = ["RequestReceived", "ResponseStarted"];
 
 // What runs in the container ends with it.
@@ -144,6 +148,7 @@ fn execs_are_attributed_over_a_bus_that_breaks() {
             &["/bin/sleep", "301"],
             opened,
         );
+        std::thread::sleep(APART);
         // Is over before an agent starts again.
         let short_opened = Timestamp::now();
         let mut short = container.exec(&["/bin/sleep", "1"]);
@@ -169,6 +174,7 @@ fn execs_are_attributed_over_a_bus_that_breaks() {
             ready.body.contains("not connected to NATS").then_some(ready.body)
         });
         assert!(note.contains("bus"), "{note}");
+        std::thread::sleep(APART);
         let opened = Timestamp::now();
         let _meanwhile = container.exec(&["/bin/sleep", "302"]);
         post(
@@ -198,6 +204,7 @@ fn execs_are_attributed_over_a_bus_that_breaks() {
         });
 
         // A replica is killed between two stages of a request; the other posts the rest. The process runs on.
+        std::thread::sleep(APART);
         let opened = Timestamp::now();
         let _left = container.exec(&["/bin/sleep", "303"]);
         post(
