@@ -11,10 +11,11 @@ use crate::repository;
 /// A variable that comes from a Secret or from the pod.
 const REFERRED: &str = "from-elsewhere";
 
+/// Where the node's directories are in the agent's container.
+const ROOT: &str = "/host";
+
 fn list<'v>(value: &'v Value, what: &str) -> &'v [Value] {
-    value
-        .as_array()
-        .unwrap_or_else(|| panic!("{what} is no list: {value}"))
+    value.as_array().unwrap_or_else(|| panic!("{what} is no list: {value}"))
 }
 
 fn text<'v>(value: &'v Value, what: &str) -> &'v str {
@@ -39,6 +40,7 @@ fn configured(file: &str, env: Vec<(String, String)>) -> Config {
         ("tls", &["ca.crt", "tls.crt", "tls.key"][..]),
         ("nats", &["ca.crt"]),
         ("rules", &[]),
+        ("host", &[]),
     ] {
         fs::create_dir(dir.path().join(below)).expect("a directory");
         for name in files {
@@ -51,8 +53,16 @@ fn configured(file: &str, env: Vec<(String, String)>) -> Config {
         fs::write(dir.path().join("rules").join(name), rules).expect("a file");
     }
     let path = dir.path().join("saker.yaml");
-    fs::write(&path, text(&data("saker-config")["saker.yaml"], "saker.yaml")).expect("a file");
-    match saker::config::load(Some(&path), env.into_iter()) {
+    let here = format!("root: {}", dir.path().join("host").display());
+    let config = data("saker-config");
+    let config = text(&config["saker.yaml"], "saker.yaml").replace(&format!("root: {ROOT}\n"), &format!("{here}\n"));
+    fs::write(&path, config).expect("a file");
+    // Variables name whole paths.
+    let here = dir.path().to_str().expect("text");
+    let env = env
+        .into_iter()
+        .map(|(name, value)| (name, value.replace("/etc/saker", here)));
+    match saker::config::load(Some(&path), env) {
         Ok(config) => config,
         Err(error) => panic!("{file}: {error}"),
     }
@@ -77,7 +87,10 @@ fn every_file_is_listed_and_has_kind_and_version() {
         for file in files {
             let name = format!("{dir}/{}", text(file, "a file"));
             for document in yaml(&name) {
-                assert!(document["apiVersion"].is_string() && document["kind"].is_string(), "{name}");
+                assert!(
+                    document["apiVersion"].is_string() && document["kind"].is_string(),
+                    "{name}"
+                );
                 let of = match document["kind"] == "Namespace" {
                     true => &document["metadata"]["name"],
                     false => &document["metadata"]["namespace"],
@@ -135,14 +148,22 @@ fn configurations_load_and_meet_at_one_server() {
     // The server that both name, and who they say they are.
     let nats = yaml("nats/statefulset.yaml");
     let service = find(&nats, "Service", "saker-nats");
-    let server = format!("tls://saker-nats.saker-system.svc:{}", service["spec"]["ports"][0]["port"]);
+    let server = format!(
+        "tls://saker-nats.saker-system.svc:{}",
+        service["spec"]["ports"][0]["port"]
+    );
     assert_eq!(of_agent.bus.servers, [server]);
     let config = yaml("nats/config.yaml");
     let conf = text(&config[0]["data"]["nats.conf"], "nats.conf");
     for (config, password) in [(&of_agent, "NODE_PASSWORD"), (&of_webhook, "PUBLISHER_PASSWORD")] {
         let user = config.bus.user.as_deref().expect("a user");
-        let (_, after) = conf.split_once(&format!("user: {user}\n")).expect("a user of nats.conf");
-        assert!(after.trim_start().starts_with(&format!("password: ${password}\n")), "{user}");
+        let (_, after) = conf
+            .split_once(&format!("user: {user}\n"))
+            .expect("a user of nats.conf");
+        assert!(
+            after.trim_start().starts_with(&format!("password: ${password}\n")),
+            "{user}"
+        );
     }
     let cluster = of_agent.cluster.as_deref().expect("a name");
     for subject in [
@@ -174,10 +195,10 @@ fn what_is_mounted_is_there_and_read_only() {
     }
     // What the agent reads of the node, below its configuration's root.
     let of_agent = configured("agent/config.yaml", variables(&agent()["containers"][0]));
-    let root = of_agent.syscall.root.to_str().expect("text").to_owned();
+    assert!(of_agent.syscall.root.ends_with("host"), "the directory of the test");
     let mounts = agent()["containers"][0]["volumeMounts"].clone();
     for wanted in ["/run/containerd", "/var/log/pods", "/var/log/containers"] {
-        let path = format!("{root}{wanted}");
+        let path = format!("{ROOT}{wanted}");
         assert!(
             list(&mounts, "mounts").iter().any(|m| m["mountPath"] == path.as_str()),
             "{path}"
