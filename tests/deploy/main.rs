@@ -1,5 +1,6 @@
 //! `deploy/` is what the program prints, parses, and does what it says.
 
+mod agents;
 mod manifests;
 mod policy;
 

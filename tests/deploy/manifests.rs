@@ -168,7 +168,7 @@ fn admission_webhooks_cannot_be_in_the_way() {
     }
 }
 
-fn yaml(path: &str) -> Vec<Value> {
+pub fn yaml(path: &str) -> Vec<Value> {
     let text = fs::read_to_string(repository().join("deploy").join(path)).expect("a file");
     match serde_yaml::from_multiple::<Value>(&text) {
         Ok(documents) => documents,
@@ -176,7 +176,7 @@ fn yaml(path: &str) -> Vec<Value> {
     }
 }
 
-fn find<'v>(documents: &'v [Value], kind: &str, name: &str) -> &'v Value {
+pub fn find<'v>(documents: &'v [Value], kind: &str, name: &str) -> &'v Value {
     let found = documents
         .iter()
         .find(|d| d["kind"] == kind && d["metadata"]["name"] == name);
