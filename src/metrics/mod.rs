@@ -201,10 +201,11 @@ impl Metrics {
         metrics.start_time_seconds.set(now().as_secs_f64());
         // States are few, and one that never came is worth knowing.
         for state in State::ALL.map(State::name) {
-            metrics.sessions.get_or_create(&StateLabels { state });
+            metrics.sessions.get_or_create(&StateLabels { state }).inc_by(0);
         }
         let source = Source::K8sExec.name();
-        metrics.session_clock_skew_seconds.get_or_create(&SourceLabels { source });
+        let skew = &metrics.session_clock_skew_seconds;
+        skew.get_or_create(&SourceLabels { source }).set(0.0);
         metrics
     }
 
