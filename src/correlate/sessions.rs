@@ -264,6 +264,7 @@ impl Correlator {
             self.make_room();
         }
         let each = self.settings.each;
+        let mut anew = true;
         let pod = self.pods.entry(name.clone()).or_default();
         match fact {
             Fact::Entry(entry) => pod.entry(*entry, now),
@@ -277,6 +278,8 @@ impl Correlator {
             Fact::Ended { id, at } => {
                 if let Some(known) = pod.roots.iter_mut().find(|known| known.root.id == id) {
                     known.ended = Some(at);
+                    // Only of who sits in front of a container does it matter.
+                    anew = known.root.first;
                 }
             }
             Fact::Access(_) | Fact::Bus(_) | Fact::Heard(_) => {}
@@ -300,7 +303,7 @@ impl Correlator {
             }
         }
         self.quiet.remove(&name);
-        self.decide(&name, now, changes);
+        self.decide(&name, now, anew, changes);
     }
 
     /// What concerns all pods.
@@ -336,7 +339,7 @@ impl Correlator {
         let mut due: Vec<PodName> = due.map(|(_, name)| name.clone()).collect();
         due.sort_unstable();
         for name in due {
-            self.decide(&name, now, changes);
+            self.decide(&name, now, true, changes);
             let horizon = self.settings.horizon;
             let up = self.listening.up;
             let Some(pod) = self.pods.get_mut(&name) else { continue };
@@ -424,8 +427,8 @@ impl Correlator {
         (high - low <= SPREAD).then_some((low - MARGIN.0, high + MARGIN.1))
     }
 
-    /// Decides all of a pod anew, and tells what has changed.
-    fn decide(&mut self, name: &PodName, now: Timestamp, changes: &mut Vec<Change>) {
+    /// Decides all of a pod anew, where that may come out otherwise, and tells what has changed.
+    fn decide(&mut self, name: &PodName, now: Timestamp, anew: bool, changes: &mut Vec<Change>) {
         let around = Around {
             settings: &self.settings,
             window: self.window(),
@@ -434,7 +437,9 @@ impl Correlator {
             now,
         };
         let Some(pod) = self.pods.get_mut(name) else { return };
-        pod.decide(&around);
+        if anew {
+            pod.decide(&around);
+        }
         let (before, due) = (pod.next, pod.due(&around));
         pod.next = due;
         self.due.remove(&(before, name.clone()));
