@@ -96,7 +96,8 @@ pub struct Attribution {
     entries: HashMap<RequestId, Arc<[u8]>>,
     order: VecDeque<RequestId>,
     bytes: usize,
-    changes: Vec<Change>,
+    /// Sessions that have changed and were not judged yet.
+    changed: Vec<Session>,
     /// Counts what sessions show.
     version: u64,
     /// Changes so far, by [`State::ALL`].
@@ -118,7 +119,7 @@ impl Attribution {
             entries: HashMap::new(),
             order: VecDeque::new(),
             bytes: 0,
-            changes: Vec::new(),
+            changed: Vec::new(),
             version: 0,
             told: [0; State::ALL.len()],
         }
@@ -183,11 +184,24 @@ impl Attribution {
 
     /// Lets time pass.
     pub fn pass(&mut self, now: Timestamp) {
-        self.correlator.tick(now, &mut self.changes);
+        let mut changes = Vec::new();
+        self.correlator.tick(now, &mut changes);
+        self.follow(changes);
     }
 
     fn take(&mut self, fact: Fact, now: Timestamp) {
-        self.correlator.take(fact, now, &mut self.changes);
+        let mut changes = Vec::new();
+        self.correlator.take(fact, now, &mut changes);
+        self.follow(changes);
+    }
+
+    /// What the correlator says is known to fields at once: the record that brought it is judged after this.
+    fn follow(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            self.version += 1;
+            let session = self.session(change);
+            self.changed.push(session);
+        }
     }
 
     /// The last stage that tells who it was is what rules see.
@@ -430,14 +444,12 @@ impl Attribution {
 
     /// Whether sessions have changed.
     pub fn has_changed(&self) -> bool {
-        !self.changes.is_empty()
+        !self.changed.is_empty()
     }
 
-    /// Sessions that have changed. Fields of later events know of it from now on.
+    /// Sessions that have changed since the last call.
     pub fn changed(&mut self) -> Vec<Session> {
-        let changes = std::mem::take(&mut self.changes);
-        self.version += 1;
-        changes.into_iter().map(|change| self.session(change)).collect()
+        std::mem::take(&mut self.changed)
     }
 
     fn session(&mut self, change: Change) -> Session {
