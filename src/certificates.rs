@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -18,6 +18,8 @@ use rcgen::{
 use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::clock::since_epoch;
 
 const DAY: u64 = 24 * 3600;
 
@@ -212,7 +214,7 @@ fn params(common_name: &str, not_after: u64) -> Result<CertificateParams, Certif
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    since_epoch().as_secs()
 }
 
 /// What an existing certificate says.

@@ -16,6 +16,7 @@
 //! - [`web`], [`metrics`]: health and metrics;
 //! - [`watch`]: files that are reloaded when they change;
 //! - [`base64`]: what its name says;
+//! - [`clock`]: what time it is;
 //! - [`certificates`]: makes certificates for `saker setup certs` and for development.
 //!
 //! `event`, `fields`, `engine`, `correlate` and `alert` are the core: no I/O, no clock, no runtime.
@@ -28,6 +29,7 @@ pub mod base64;
 pub mod bus;
 pub mod certificates;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod correlate;
 pub mod engine;

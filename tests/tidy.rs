@@ -66,6 +66,7 @@ fn arrows() {
         "tracing",
         "crate::app",
         "crate::cli",
+        "crate::clock",
         "crate::outputs",
         "crate::sources",
         "crate::web",

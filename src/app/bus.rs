@@ -1,12 +1,12 @@
 //! The ways of messages: from the audit source and admission to this node's reader, or by way of NATS.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::StartError;
 use crate::bus::{Local, Publisher, nats};
+use crate::clock;
 use crate::config::{BusKind, Config, DEFAULT_SOCKET};
-use crate::event::Timestamp;
 use crate::fields::evt::Host;
 use crate::metrics::{DropLabels, Metrics, copy_counter};
 use crate::sources::syscall::reader::Reader;
@@ -43,7 +43,7 @@ impl Bus {
                 let Some(reader) = reader else {
                     return Ok(Bus::default());
                 };
-                let (local, inbox) = Local::new(now()).map_err(StartError::Queue)?;
+                let (local, inbox) = Local::new(clock::now()).map_err(StartError::Queue)?;
                 reader.attend(Box::new(inbox), config.cluster.clone());
                 Ok(Bus {
                     publisher: Publisher::new(Arc::new(local)),
@@ -137,10 +137,4 @@ pub fn bind_sessions(config: &Config, reader: &mut Reader<Delivery>) -> Result<O
         reader.show(board);
     }
     Ok(bound)
-}
-
-/// Nanoseconds since the Unix epoch.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

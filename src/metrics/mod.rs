@@ -9,7 +9,7 @@ mod labels;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::clock::since_epoch as now;
 use crate::correlate::State;
 use crate::event::Source;
 use labels::Described;
@@ -276,10 +277,6 @@ impl Metrics {
 /// Copies a counter that is kept elsewhere; it must never go down.
 pub fn copy_counter(counter: &Counter, value: u64) {
     counter.inner().store(value, std::sync::atomic::Ordering::Relaxed);
-}
-
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// docs/metrics.md's table.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_nats::datetime::DateTime;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -23,6 +23,7 @@ use tracing::warn;
 use super::link::{ANSWER, Link};
 use super::{NatsError, subject};
 use crate::bus::{Inbox, Message};
+use crate::clock::now;
 use crate::config::BusConfig;
 use crate::event::Timestamp;
 use crate::web::log_limit::LogLimit;
@@ -159,10 +160,8 @@ impl Shared {
     }
 
     fn is_up(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         // What is up stays up since when it was.
-        let _ = self.up_since.compare_exchange(0, now, Relaxed, Relaxed);
+        let _ = self.up_since.compare_exchange(0, now(), Relaxed, Relaxed);
     }
 
     fn is_down(&self) {
@@ -318,9 +317,8 @@ impl Task {
     fn consumer(&self, from: Option<Place>) -> pull::Config {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         let node: String = self.node.chars().take(64).map(plain).collect();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         pull::Config {
-            name: Some(format!("saker-{node}-{:x}-{:x}", std::process::id(), now.as_nanos())),
+            name: Some(format!("saker-{node}-{:x}-{:x}", std::process::id(), now())),
             filter_subject: subject::filter(&self.config.subject, self.cluster.as_deref()),
             deliver_policy: match from {
                 Some(place) => DeliverPolicy::ByStartSequence {

@@ -9,7 +9,7 @@ mod seen;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -20,9 +20,10 @@ use super::decode::{self, BadBody};
 use super::files::Chunk;
 use crate::alert::{Renderer, identity};
 use crate::bus::{Kind, Message, Publisher};
+use crate::clock::now;
 use crate::engine::{Evaluator, RuleSet};
+use crate::event::Source;
 use crate::event::audit::{AuditEvent, BadEvent, Tapes};
-use crate::event::{Source, Timestamp};
 use crate::fields::evt::Host;
 use crate::fields::ka::{AuditView, has_failed_open};
 use crate::metrics::{AlertLabels, EventLabels, Metrics, RuleLabels, SourceLabels};
@@ -209,12 +210,6 @@ impl AuditPipeline {
             body: Box::default(),
         });
     }
-}
-
-/// Nanoseconds since the Unix epoch.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// One batch under evaluation, against the rules that were there when it began.

@@ -13,7 +13,6 @@ mod identity;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use rustls::crypto::ring;
@@ -26,6 +25,7 @@ use rustls::{RootCertStore, ServerConfig};
 pub use failure::handshake_failure;
 pub use identity::certificate_names;
 
+use crate::clock::since_epoch;
 use crate::config::TlsConfig;
 use crate::metrics::{CertificateLabels, Metrics};
 
@@ -134,10 +134,7 @@ impl ServerTls {
 
     /// Exports when the certificates expire, and warns where that is soon.
     pub fn report_expiry(&self, metrics: &Metrics) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs() as i64;
+        let now = since_epoch().as_secs() as i64;
         for &(certificate, expiry) in &self.current.load().expiries {
             let labels = CertificateLabels { certificate };
             metrics

@@ -9,7 +9,7 @@
 //! only with the same; without, it is answered and goes nowhere.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -28,8 +28,8 @@ use super::budget::{Budget, Room};
 use super::receive::{Receiver, discard_behind, is_cluster_name};
 use super::review::{self, Review};
 use crate::bus::{Kind, Message, Publisher};
+use crate::clock::now;
 use crate::correlate::read;
-use crate::event::Timestamp;
 use crate::metrics::OutcomeLabels;
 use crate::web::connections::CloseAfter;
 use crate::web::log_limit::excerpt;
@@ -297,9 +297,4 @@ impl Reviews {
         });
         Ok(Outcome::Published)
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_nanos() as Timestamp
 }
