@@ -151,7 +151,7 @@ impl Pod {
             let through = session.target.via == Via::Exec && session.code == Some(101) && session.started.is_some();
             let waited = now >= session.opened().saturating_add(settings.patience)
                 && session.base() >= began.saturating_add(settings.skew);
-            if through && waited && !session.fruitful && !session.told_empty && session.person.is_some() {
+            if through && waited && !session.fruitful && !session.told_empty {
                 session.told_empty = true;
                 found.push(Arc::new(Actor::of(session, Evidence::None)));
             }
@@ -232,7 +232,7 @@ impl Known {
         let asked = around
             .accesses
             .iter()
-            .filter(|access| access.node == Box::from(&*self.root.id.node));
+            .filter(|access| *access.node == *self.root.id.node);
         let users: BTreeSet<&str> = asked
             .filter(|access| (from..=until).contains(&access.at))
             .map(|access| &*access.user)
@@ -249,40 +249,26 @@ impl Known {
     }
 
     fn attribute(&mut self, session: &Session, evidence: Evidence) {
-        self.state = if session.person.is_some() {
-            State::Attributed
-        } else {
-            State::Waiting
-        };
+        self.state = State::Attributed;
         self.closed = session.closed;
-        // Mostly nothing has changed; then what was told stays one and the same.
-        if !self.actor.as_ref().is_some_and(|actor| actor.is_of(session, evidence)) {
-            self.actor = Some(Arc::new(Actor::of(session, evidence)));
-        }
+        self.actor = Some(Arc::new(Actor::of(session, evidence)));
     }
 
     /// Several sessions could be meant. Where all are one person's, that person it is.
     fn candidates<'s>(&mut self, sessions: impl Iterator<Item = &'s Session> + Clone, settled: bool) {
-        let mut persons = sessions.clone().map(|session| session.person.as_ref());
-        let first = persons.next().flatten();
-        let one = settled && first.is_some() && persons.all(|person| person == first);
+        let Some(some) = sessions.clone().next() else { return };
+        let one = settled && sessions.clone().all(|session| session.person == some.person);
         if one && self.root.first {
             // Who has brought the container, and then attached to it.
             let best = sessions.clone().find(|session| session.target.via.starts_container());
-            if let Some(session) = best.or_else(|| sessions.clone().next()) {
-                return self.attribute(session, Evidence::Unique);
-            }
+            return self.attribute(best.unwrap_or(some), Evidence::Unique);
         }
-        let users: BTreeSet<Box<str>> = sessions
-            .clone()
-            .filter_map(|session| Some(session.person.as_ref()?.user.clone()))
-            .collect();
-        let some = sessions.clone().next();
+        let users: BTreeSet<Box<str>> = sessions.clone().map(|session| session.person.user.clone()).collect();
         self.state = if one { State::Attributed } else { State::Ambiguous };
         self.actor = Some(Arc::new(Actor {
-            person: first.filter(|_| one).cloned(),
-            via: some.map(|session| session.target.via),
-            command: some.map(|session| session.target.argv.clone()).unwrap_or_default(),
+            person: one.then(|| some.person.clone()),
+            via: Some(some.target.via),
+            command: some.target.argv.clone(),
             evidence: Evidence::Ambiguous,
             candidates: users.into_iter().collect(),
             opened: sessions.map(Session::opened).min(),
@@ -292,25 +278,9 @@ impl Known {
 }
 
 impl Actor {
-    /// Whether [`Actor::of`] would make the same.
-    fn is_of(&self, session: &Session, evidence: Evidence) -> bool {
-        let name = session.audit_id.as_ref().or_else(|| session.reviews.first());
-        self.evidence == evidence
-            && self.request == session.request
-            && self.session.as_ref() == name
-            && self.opened == Some(session.opened())
-            && self.via == Some(session.target.via)
-            && self.person == session.person
-            && self.source_ips == session.source_ips
-            && self.user_agent == session.user_agent
-            && self.command == session.target.argv
-            && self.candidates.is_empty()
-            && self.reason.is_none()
-    }
-
     fn of(session: &Session, evidence: Evidence) -> Actor {
         Actor {
-            person: session.person.clone(),
+            person: Some(session.person.clone()),
             source_ips: session.source_ips.clone(),
             user_agent: session.user_agent.clone(),
             via: Some(session.target.via),

@@ -16,8 +16,7 @@ const LOOKED: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub target: Target,
-    /// Absent while only the first stage is known, which may name the wrong one.
-    pub person: Option<Person>,
+    pub person: Person,
     pub request: Option<RequestId>,
     pub audit_id: Option<Box<str>>,
     pub source_ips: Vec<Box<str>>,
@@ -63,12 +62,10 @@ impl Session {
     }
 
     fn merge(&mut self, other: Session) {
-        self.person = match (self.request.is_some(), other.request.is_some()) {
-            // What the audit says is more: it knows who impersonates.
-            (true, _) if self.person.is_some() => self.person.take(),
-            (_, true) if other.person.is_some() => other.person,
-            _ => self.person.take().or(other.person),
-        };
+        // What the audit says is more: it knows who impersonates.
+        if self.request.is_none() && other.request.is_some() {
+            self.person = other.person;
+        }
         self.request = self.request.or(other.request);
         self.audit_id = self.audit_id.take().or(other.audit_id);
         self.user_agent = self.user_agent.take().or(other.user_agent);
@@ -153,7 +150,7 @@ impl Pod {
         }
         let session = Session {
             target: entry.target,
-            person: Some(entry.person),
+            person: entry.person,
             request: Some(entry.id),
             audit_id: Some(entry.audit_id),
             source_ips: entry.source_ips,
@@ -176,7 +173,7 @@ impl Pod {
     pub fn review(&mut self, review: Review, now: Timestamp) {
         let session = Session {
             target: review.target,
-            person: Some(review.person),
+            person: review.person,
             request: None,
             audit_id: None,
             source_ips: Vec::new(),

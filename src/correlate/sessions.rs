@@ -380,13 +380,6 @@ impl Correlator {
         }
     }
 
-    /// Who is behind the processes that stem from this one, as far as is known now.
-    pub fn actor(&self, process: &ProcessId) -> Option<(State, Option<&Arc<Actor>>)> {
-        let pod = self.pods.get(self.index.get(process)?)?;
-        let known = pod.roots.iter().find(|known| known.root.id == *process)?;
-        Some((known.state, known.actor.as_ref()))
-    }
-
     pub fn counts(&self) -> Counts {
         let mut lags: Vec<i64> = self.pairs.iter().map(|(_, _, lag)| *lag).collect();
         lags.sort_unstable();
