@@ -13,13 +13,18 @@ pub mod nats;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use crate::event::Timestamp;
 use crate::event::bytes;
 
 pub use local::Local;
+
+/// An answer waits this long for the bus.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -70,6 +75,12 @@ pub trait Publish: Send + Sync + std::fmt::Debug {
     fn trouble(&self) -> Option<String> {
         None
     }
+
+    /// Told once all that was published until now is where the end of this process does not reach it. Nothing where
+    /// that is known not to come soon, or where messages do not leave the process.
+    fn safe(&self) -> Option<oneshot::Receiver<()>> {
+        None
+    }
 }
 
 /// Where messages go. Clones share everything; without a node that listens, messages go nowhere.
@@ -98,6 +109,14 @@ impl Publisher {
             && to.publish(message).is_err()
         {
             self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what was published is safe, for a second at most: a bus that is away keeps it in memory, and who
+    /// posted is not held up for that.
+    pub async fn settle(&self) {
+        if let Some(safe) = self.to.as_ref().and_then(|to| to.safe()) {
+            let _ = tokio::time::timeout(SETTLE, safe).await;
         }
     }
 

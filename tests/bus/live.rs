@@ -10,12 +10,16 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::signal::Signal;
+use saker::bus::Kind;
+use saker::bus::nats::inbox;
+use saker::config::{BusConfig, BusKind};
 use serde_json::Value;
 
 use crate::container::{Container, audit_event, missing};
 use crate::harness::{Server, wait_for};
 use crate::material::{certificates, list, skipped};
 use crate::server::{Server as Nats, binaries};
+use crate::{LONG, next};
 
 const POD: &str = "web-1";
 
@@ -116,6 +120,13 @@ fn attributed(agent: &Server, command: &str, user: &str, id: &str, times: usize)
     assert_eq!(found, [user, "unique", id, id, POD], "{command}");
 }
 
+fn connected(webhook: &Server) {
+    wait_for("no note on NATS", || {
+        let ready = webhook.get("/readyz").unwrap();
+        (!ready.body.contains("NATS")).then_some(())
+    });
+}
+
 /// Further apart than the clocks may be: an agent that starts later does not know for certain with which command an exec
 /// began, so that time alone tells them apart then.
 const APART: Duration = Duration::from_millis(3_500);
@@ -198,10 +209,7 @@ fn execs_are_attributed_over_a_bus_that_breaks() {
         for agent in &agents {
             attributed(agent, "sleep 302", "cid@example.com", "c-1", 1);
         }
-        wait_for("the note to go", || {
-            let ready = webhook.get("/readyz").unwrap();
-            (!ready.body.contains("NATS")).then_some(())
-        });
+        connected(&webhook);
 
         // A replica is killed between two stages of a request; the other posts the rest. The process runs on.
         std::thread::sleep(APART);
@@ -262,4 +270,69 @@ fn execs_are_attributed_over_a_bus_that_breaks() {
             attributed(agent, "sleep 304", "eve@example.com", "e-1", 1);
         }
     }
+}
+
+/// What the API server was told is taken is not in the memory of one replica alone.
+#[test]
+fn an_answer_waits_for_the_bus() {
+    for binary in binaries() {
+        let nats = Nats::run(&binary, "");
+        let place = Place::webhook(&nats);
+        let webhook = place.start("k8s_audit");
+        connected(&webhook);
+        let post = |id: &str| {
+            let opened = Timestamp::now();
+            post(&webhook, &BEGIN, id, "ann@example.com", &["/bin/sleep", "1"], opened);
+        };
+        post("a-1");
+
+        nats.pause(true);
+        std::thread::scope(|scope| {
+            let answered = scope.spawn(|| post("b-1"));
+            std::thread::sleep(Duration::from_millis(400));
+            assert!(!answered.is_finished(), "answered before the stream has it");
+            nats.pause(false);
+        });
+        webhook.signal(Signal::SIGKILL);
+
+        let config = BusConfig {
+            kind: BusKind::Nats,
+            servers: vec![nats.address()],
+            ..BusConfig::default()
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _inside = runtime.enter();
+        let mut node = inbox(&config, None, "node-1").unwrap();
+        let came = std::iter::from_fn(|| next(&mut node, LONG)).filter(|message| message.kind == Kind::Audit);
+        let ids: Vec<Value> = came
+            .take(2 * BEGIN.len())
+            .map(|message| serde_json::from_slice::<Value>(&message.body).unwrap()["auditID"].take())
+            .collect();
+        assert_eq!(ids, ["a-1", "a-1", "b-1", "b-1"]);
+    }
+}
+
+/// A bus that is away holds nobody up: what waits for it is in memory, which readiness says.
+#[test]
+fn a_bus_that_does_not_answer_holds_an_answer_up_for_a_second() {
+    let Some(binary) = binaries().into_iter().next() else {
+        return;
+    };
+    let nats = Nats::run(&binary, "");
+    let place = Place::webhook(&nats);
+    let webhook = place.start("k8s_audit");
+    connected(&webhook);
+    nats.pause(true);
+    let began = std::time::Instant::now();
+    post(
+        &webhook,
+        &BEGIN,
+        "a-1",
+        "ann@example.com",
+        &["/bin/sleep", "1"],
+        Timestamp::now(),
+    );
+    let took = began.elapsed();
+    nats.pause(false);
+    assert!((900..4_000).contains(&took.as_millis()), "{took:?}");
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// The servers to test with: `SAKER_NATS_SERVER` (several with `:` between them), otherwise the one that is installed.
 pub fn binaries() -> Vec<PathBuf> {
     if let Some(named) = std::env::var_os("SAKER_NATS_SERVER") {
@@ -98,6 +101,13 @@ impl Server {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Stops answering, with its connections open, or goes on.
+    pub fn pause(&self, pause: bool) {
+        let signal = if pause { Signal::SIGSTOP } else { Signal::SIGCONT };
+        let child = self.child.as_ref().expect("a server that runs");
+        kill(Pid::from_raw(child.id().cast_signed()), signal).expect("signal");
     }
 
     pub fn address(&self) -> String {

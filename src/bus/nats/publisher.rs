@@ -9,7 +9,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, PublishError, PublishErrorKind};
 use async_nats::jetstream::{Context, ErrorCode, stream};
 use hyper::body::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
@@ -38,10 +38,17 @@ const DUPLICATES: Duration = Duration::from_secs(600);
 /// Publishes on a JetStream stream. What it holds is sent on for as long as it is there.
 #[derive(Debug)]
 pub struct NatsPublisher {
-    queue: mpsc::UnboundedSender<Message>,
+    queue: mpsc::UnboundedSender<Item>,
     shared: Arc<Shared>,
     link: Arc<Link>,
     task: AbortHandle,
+}
+
+#[derive(Debug)]
+enum Item {
+    Message(Message),
+    /// Somebody who waits for what was taken before.
+    Waiter(oneshot::Sender<()>),
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +105,7 @@ impl Publish for NatsPublisher {
         let size = size(&message);
         let fits = self.shared.waiting.fetch_add(1, Relaxed) < ROOM;
         let fits = self.shared.bytes.fetch_add(size, Relaxed).saturating_add(size) <= ROOM_BYTES && fits;
-        if fits && self.queue.send(message).is_ok() {
+        if fits && self.queue.send(Item::Message(message)).is_ok() {
             return Ok(());
         }
         self.shared.done(size);
@@ -111,6 +118,15 @@ impl Publish for NatsPublisher {
             0 => trouble,
             waiting => format!("{trouble} ({waiting} messages wait)"),
         })
+    }
+
+    fn safe(&self) -> Option<oneshot::Receiver<()>> {
+        if self.link.trouble().is_some() {
+            return None;
+        }
+        let (waiter, safe) = oneshot::channel();
+        self.queue.send(Item::Waiter(waiter)).ok()?;
+        Some(safe)
     }
 }
 
@@ -144,10 +160,18 @@ struct Outgoing {
     size: usize,
 }
 
+/// What was taken from the queue and is not through.
+#[derive(Default)]
+struct Held {
+    messages: VecDeque<Outgoing>,
+    /// All that they wait for is among the messages.
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
 struct Task {
     config: BusConfig,
     cluster: Option<Box<str>>,
-    queue: mpsc::UnboundedReceiver<Message>,
+    queue: mpsc::UnboundedReceiver<Item>,
     shared: Arc<Shared>,
     link: Arc<Link>,
     log: LogLimit,
@@ -159,7 +183,7 @@ impl Task {
             return;
         };
         let mut up = self.link.watch();
-        let mut held = VecDeque::new();
+        let mut held = Held::default();
         // Looked at once per connection, and after trouble: nodes read only what is there.
         let mut there = false;
         while up.wait_for(|up| *up).await.is_ok() {
@@ -167,14 +191,14 @@ impl Task {
                 let found = self.find_stream(&context).await;
                 there = found.is_ok();
                 // What was not acknowledged stays trouble until it is.
-                if held.is_empty() || !there {
+                if held.messages.is_empty() || !there {
                     self.link.set_trouble(found.err());
                 }
             }
-            if held.is_empty() {
+            if held.messages.is_empty() {
                 tokio::select! {
-                    message = self.queue.recv() => match message {
-                        Some(message) => self.take(&mut held, message),
+                    item = self.queue.recv() => match item {
+                        Some(item) => self.take(&mut held, item),
                         None => return,
                     },
                     _ = up.changed() => {
@@ -184,14 +208,18 @@ impl Task {
                     () = sleep(ANSWER), if !there => continue,
                 }
             }
-            while held.len() < WINDOW
-                && let Ok(message) = self.queue.try_recv()
+            while held.messages.len() < WINDOW
+                && let Ok(item) = self.queue.try_recv()
             {
-                self.take(&mut held, message);
+                self.take(&mut held, item);
             }
-            match self.send(&context, &mut held, &mut up).await {
+            match self.send(&context, &mut held.messages, &mut up).await {
                 Ok(()) => {
                     there = true;
+                    for waiter in held.waiters.drain(..) {
+                        // Who has given up waiting needs no answer.
+                        let _ = waiter.send(());
+                    }
                     self.link.set_trouble(None);
                 }
                 Err(reason) => {
@@ -205,7 +233,11 @@ impl Task {
         }
     }
 
-    fn take(&self, held: &mut VecDeque<Outgoing>, mut message: Message) {
+    fn take(&self, held: &mut Held, item: Item) {
+        let mut message = match item {
+            Item::Message(message) => message,
+            Item::Waiter(waiter) => return held.waiters.push(waiter),
+        };
         let size = size(&message);
         if message.cluster.is_none() {
             message.cluster.clone_from(&self.cluster);
@@ -215,7 +247,7 @@ impl Task {
         };
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", subject::id(&message));
-        held.push_back(Outgoing {
+        held.messages.push_back(Outgoing {
             subject: subject::of(&self.config.subject, &message),
             headers,
             payload: payload.into(),

@@ -56,6 +56,8 @@ pub struct BatchReport {
     pub alerts: u64,
     /// Alerts that an earlier delivery of the same event had already raised.
     pub duplicates: u64,
+    /// Events that went on to the nodes.
+    pub published: u64,
 }
 
 /// Evaluates batches of audit events; shared by the webhook and the file sources.
@@ -254,6 +256,7 @@ impl Batch<'_> {
             && let Some(message) = interest::message(&event, now())
         {
             pipeline.publisher.publish(message);
+            self.report.published += 1;
         }
         let Worker {
             evaluator,

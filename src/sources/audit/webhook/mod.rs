@@ -135,6 +135,7 @@ impl Webhook {
             evaluations: Arc::new(Semaphore::new(
                 std::thread::available_parallelism().map_or(1, usize::from),
             )),
+            publisher: publisher.clone(),
             reviews: (config.admission.enabled).then(|| Reviews::new(config.admission.key, publisher)),
             metrics: Arc::clone(&metrics),
             log: LogLimit::default(),

@@ -1,6 +1,7 @@
 //! One request from its head to its answer: route, admit, read, evaluate, answer.
 //!
-//! The answer is 200 only when evaluation is done, which means that the outputs have accepted every alert. Evaluations
+//! The answer is 200 only when evaluation is done, which means that the outputs have accepted every alert, and when the
+//! bus has what the nodes need to know, unless it is away. Evaluations
 //! run on the blocking pool, one per CPU; what waits for its turn holds bytes of the budget, so the queue is bounded by
 //! it, and who comes to a full budget is told to come back (429) before anything is read.
 
@@ -21,6 +22,7 @@ use super::admission::{self, EXEC, EXEC_KEY, Reviews};
 use super::answer::{Refusal, accepted};
 use super::auth::{Access, Peer};
 use super::body::{Bounds, Held, check_content_type, discard, encoding};
+use crate::bus::Publisher;
 use crate::event::Source;
 use crate::metrics::{CodeLabels, Metrics, SourceLabels};
 use crate::sources::audit::pipeline::{BatchReport, Rejected};
@@ -41,6 +43,8 @@ pub struct Receiver {
     pub evaluate: Evaluate,
     /// One permit per evaluation that may run at once.
     pub evaluations: Arc<Semaphore>,
+    /// Where evaluation sends what the nodes need to know.
+    pub publisher: Publisher,
     /// The admission endpoints, where they are switched on.
     pub reviews: Option<Reviews>,
     pub metrics: Arc<Metrics>,
@@ -156,7 +160,12 @@ impl Receiver {
             result
         });
         match evaluated.await {
-            Ok(Ok(report)) => Ok(report),
+            Ok(Ok(report)) => {
+                if report.published > 0 {
+                    self.publisher.settle().await;
+                }
+                Ok(report)
+            }
             Ok(Err(rejected)) => Err(Refusal::from_rejected(rejected, self.bounds.retry_after)),
             Err(_panicked) => {
                 self.metrics.dropped("evaluation", "panic", 1);

@@ -8,6 +8,7 @@ use axum::http::HeaderValue;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::bus::Publisher;
 use crate::sources::audit::webhook::auth::Peer;
 
 pub(super) const TOKEN: &str = "a-token-of-this-test";
@@ -38,6 +39,7 @@ pub(super) fn fixture_with(path: &str, access: Access, reviews: Option<Reviews>)
         },
         evaluate: evaluate(&clusters),
         evaluations: Arc::new(Semaphore::new(1)),
+        publisher: Publisher::default(),
         reviews,
         metrics: Arc::clone(&metrics),
         log: LogLimit::default(),
