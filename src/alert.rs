@@ -330,3 +330,167 @@ pub fn push_uuid(uuid: [u8; 16], out: &mut Vec<u8>) {
         out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::correlate::{Actor, Evidence, Person, Via};
+
+    /// With these output fields, as a rule would have rendered them.
+    fn alert(source: Source, fields: &str) -> Alert {
+        let json = format!(
+            r#"{{"hostname":"h","output":"03:04:05.0: Notice ran","output_fields":{{{fields}}},"priority":"Notice","rule":"r","source":"{}","tags":[],"time":"t","uuid":"u"}}"#,
+            source.name()
+        );
+        Alert {
+            uuid: [0; 16],
+            time: 0,
+            rule: "r".into(),
+            priority: Priority::Notice,
+            source,
+            json: json.into(),
+            text: "03:04:05.0: Notice ran".into(),
+        }
+    }
+
+    fn who(state: State, actor: Actor) -> Who {
+        Who {
+            actor: Some(Arc::new(actor)),
+            state,
+            ..Who::waiting(0)
+        }
+    }
+
+    /// Of whom all is known.
+    fn dev() -> Actor {
+        Actor {
+            person: Some(Person {
+                user: "dev@example.com".into(),
+                groups: vec!["dev".into(), "system:authenticated".into()],
+                impersonator: Some("root@example.com".into()),
+            }),
+            source_ips: vec!["192.0.2.7".into(), "10.1.2.3".into()],
+            user_agent: Some("kubectl/v1.33.1".into()),
+            via: Some(Via::Exec),
+            session: Some("s-1".into()),
+            evidence: Evidence::Unique,
+            ..Actor::default()
+        }
+    }
+
+    fn parsed(alert: &Alert) -> Value {
+        serde_json::from_str(&alert.json).unwrap()
+    }
+
+    #[test]
+    fn words_of_who_it_is() {
+        let named = |user: &str| Actor {
+            person: Some(Person {
+                user: user.into(),
+                groups: Vec::new(),
+                impersonator: None,
+            }),
+            ..Actor::default()
+        };
+        let candidates = |evidence| Actor {
+            evidence,
+            candidates: vec!["dev".into(), "ops".into()],
+            ..Actor::default()
+        };
+        for (who, words) in [
+            (
+                who(State::Attributed, dev()),
+                " | actor dev@example.com (impersonated by root@example.com) [dev, system:authenticated] from 10.1.2.3 \
+                 with kubectl/v1.33.1 by exec, evidence unique, session s-1",
+            ),
+            (who(State::Attributed, named("dev")), " | actor dev, evidence none"),
+            (who(State::Closed, named("dev")), " | actor dev, evidence none"),
+            (
+                who(State::Attributed, named("d\"\\\n\u{202e}")),
+                r#" | actor d\"\\\n\u202e, evidence none"#,
+            ),
+            (
+                who(State::Ambiguous, candidates(Evidence::Ambiguous)),
+                " | actor one of dev, ops, evidence ambiguous",
+            ),
+            (who(State::Unattributed, candidates(Evidence::None)), ""),
+            (who(State::Unknown, Actor::default()), ""),
+            (Who::waiting(0), ""),
+        ] {
+            let all = alert(Source::Syscall, "").attributed(&who);
+            assert_eq!(*all.text, format!("03:04:05.0: Notice ran{words}"));
+            let output = format!(r#""output":"03:04:05.0: Notice ran{words}","output_fields":"#);
+            assert!(all.json.contains(&output), "{}", all.json);
+            parsed(&all);
+            // Its own words say it.
+            let own = alert(Source::K8sExec, "").attributed(&who);
+            assert_eq!(*own.text, *alert(Source::K8sExec, "").text);
+            assert_eq!(parsed(&own)["output"], "03:04:05.0: Notice ran");
+            assert_eq!(parsed(&own)["output_fields"], parsed(&all)["output_fields"]);
+        }
+    }
+
+    #[test]
+    fn fields_of_who_it_is() {
+        let dev = who(State::Attributed, dev());
+        let mut all = json!({
+            "actor.user": "dev@example.com", "actor.groups": ["dev", "system:authenticated"],
+            "actor.impersonator": "root@example.com", "actor.source_ips": ["192.0.2.7", "10.1.2.3"],
+            "actor.user_agent": "kubectl/v1.33.1", "actor.via": "exec", "actor.session": "s-1",
+            "actor.evidence": "unique", "actor.state": "attributed",
+        });
+        let fields =
+            |fields: &str, who: &Who| parsed(&alert(Source::Syscall, fields).attributed(who))["output_fields"].take();
+        assert_eq!(fields("", &dev), all);
+        // One that the rule has and that had no value gets it; others stay as they are.
+        assert_eq!(fields(r#""actor.user":null"#, &dev), all);
+        all["actor.user"] = "ops".into();
+        all["proc.pid"] = 7.into();
+        assert_eq!(fields(r#""proc.pid":7,"actor.user":"ops""#, &dev), all);
+        // What looks like a field in a value is none.
+        let odd = json!({"proc.cmdline": r#""actor.user":null},"priority":"#, "actor.state": "waiting"});
+        let like = r#""proc.cmdline":"\"actor.user\":null},\"priority\":""#;
+        assert_eq!(fields(like, &Who::waiting(0)), odd);
+        for (who, want) in [
+            (Who::waiting(0), json!({"actor.state": "waiting"})),
+            (
+                who(State::Unknown, Actor::default()),
+                json!({"actor.state": "unknown", "actor.evidence": "none"}),
+            ),
+            (
+                who(
+                    State::Ambiguous,
+                    Actor {
+                        candidates: vec!["a\"b".into()],
+                        ..Actor::default()
+                    },
+                ),
+                json!({"actor.state": "ambiguous", "actor.evidence": "none", "actor.candidates": ["a\"b"]}),
+            ),
+        ] {
+            assert_eq!(fields("", &who), want);
+        }
+    }
+
+    #[test]
+    fn earlier_alerts_are_named() {
+        let plain = alert(Source::K8sExec, r#""proc.cmdline":",\"rule\":""#);
+        assert_eq!(plain.clone().related(&[]).json, plain.json);
+        let two = plain.clone().related(&[[0x0a; 16], [0xff; 16]]);
+        let mut want = parsed(&plain);
+        want["related"] = json!([
+            "0a0a0a0a-0a0a-0a0a-0a0a-0a0a0a0a0a0a",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff"
+        ]);
+        assert_eq!(parsed(&two), want);
+        // Keys stay in alphabetical order.
+        assert!(
+            two.json.contains(r#""priority":"Notice","related":["0a0"#),
+            "{}",
+            two.json
+        );
+        assert_eq!(two.text, plain.text);
+    }
+}
