@@ -26,7 +26,7 @@ const PACE: Duration = Duration::from_millis(250);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{path}` for `saker sessions`: {source}; change `sessions.socket`, or set it to \"\"")]
+#[error("cannot listen on `{path}` for `saker sessions`: {source}; change `attribution.socket`, or set it to \"\"")]
 pub struct SessionsError {
     path: PathBuf,
     source: std::io::Error,
