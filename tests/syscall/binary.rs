@@ -15,7 +15,7 @@ use crate::harness::{Live, rule, turn};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn saker(directory: &Path) -> Command {
+pub fn saker(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_saker"));
     command.current_dir(directory).stdin(Stdio::null());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SAKER_")) {

@@ -4,11 +4,11 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::MutexGuard;
+use std::sync::{MutexGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -16,8 +16,8 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
-use crate::binary::Server;
-use crate::client::Client;
+use crate::binary::{Server, saker};
+use crate::client::{Client, Request};
 use crate::containerd::UID;
 use crate::containers::{Runc, have};
 use crate::harness::{PATIENCE, field, turn};
@@ -27,6 +27,8 @@ const OTHER_UID: &str = "0d9f1c55-6f0b-4a7e-9a35-3f1e8b7c6d21";
 
 /// Short enough for a test. A busy machine may take seconds to start what was asked for.
 const SHORT: &str = "patience: 4s, skew: 200ms, delay: 5s, grace: 500ms";
+/// With a list of sessions of its own.
+const LISTED: &str = "patience: 4s, skew: 200ms, delay: 5s, grace: 500ms, socket: sessions.sock";
 /// For what is never explained.
 const IMPATIENT: &str = "patience: 1500ms, skew: 200ms, delay: 5s, grace: 500ms";
 
@@ -207,7 +209,7 @@ struct Node {
     client: Client,
     /// All alerts so far.
     alerts: RefCell<Vec<Value>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -249,7 +251,7 @@ impl Node {
             server,
             client,
             alerts: RefCell::default(),
-            _directory: directory,
+            directory,
             _turn: turn,
         })
     }
@@ -259,6 +261,62 @@ impl Node {
         let list = json!({"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": events});
         let [taken, bad, ..] = self.client.post(&list.to_string()).accepted();
         assert_eq!((taken, bad), (events.len() as u64, 0));
+    }
+
+    /// The API server asks whether somebody may run this in shop/web-0, as it does before it starts anything.
+    #[track_caller]
+    fn review(&self, uid: &str, person: &Person, argv: &[&str], tty: bool) {
+        let kind = json!({"group": "", "version": "v1", "kind": "PodExecOptions"});
+        let resource = json!({"group": "", "version": "v1", "resource": "pods"});
+        let mut review = json!({
+            "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
+            "request": {
+                "uid": uid, "kind": kind, "resource": resource, "subResource": "exec",
+                "requestKind": kind, "requestResource": resource, "requestSubResource": "exec",
+                "name": "web-0", "namespace": "shop", "operation": "CONNECT",
+                "userInfo": {"username": person.name, "groups": person.groups},
+                "object": {
+                    "kind": "PodExecOptions", "apiVersion": "v1", "stdin": true, "stdout": true,
+                    "container": "web", "command": argv,
+                },
+                "oldObject": null, "dryRun": false, "options": null,
+            },
+        });
+        // What is false is absent.
+        review["request"]["object"][if tty { "tty" } else { "stderr" }] = true.into();
+        let body = review.to_string();
+        let request = Request::batch(body.as_bytes()).path("/admission/exec?timeout=2s");
+        let answer = self.client.send(&request);
+        assert_eq!(answer.code, 200, "{}", answer.body);
+        let response = answer.json()["response"].take();
+        let want = json!({"uid": uid, "allowed": true, "auditAnnotations": {"exec-id": uid}});
+        assert_eq!(response, want);
+    }
+
+    /// What `saker sessions` is started with to look at this server.
+    fn sessions(&self, arguments: &[&str]) -> Command {
+        let mut command = saker(self.directory.path());
+        command
+            .args(["sessions", "--socket", "sessions.sock", "--json"])
+            .args(arguments);
+        command
+    }
+
+    /// A session like this, as soon as it is listed.
+    #[track_caller]
+    fn listed(&self, like: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let output = self.sessions(&[]).output().unwrap();
+            let list = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let mut sessions = list.lines().map(|line| serde_json::from_str(line).unwrap());
+            if let Some(found) = sessions.find(|session| like(session)) {
+                return found;
+            }
+            assert!(began.elapsed() < PATIENCE, "{list}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Asks the API server, which lets it through, and starts on the node what was asked for; tells nobody yet.
@@ -829,4 +887,108 @@ fn a_container_with_a_terminal_is_no_session() {
     node.hear();
     node.session("Terminal that no request explains", "sleep 62");
     assert_eq!(node.all("k8s_exec", "/etc/one"), Vec::<Value>::new());
+}
+
+/// The API server asks before it starts anything, and writes about it later.
+#[test]
+fn the_first_alert_names_who_was_reviewed() {
+    let Some(mut node) = Node::start(LISTED, WRITTEN) else {
+        return;
+    };
+    let web = container(Runc::new(), &["go"]);
+    web.start();
+    let uid = "46abb456-95f3-4452-9fd9-1e808cd58141";
+    let argv = ["sh", "-c", "echo > /etc/one; read x < /tmp/go; (echo > /etc/two)"];
+    node.review(uid, &DEV, &argv, true);
+    let (mut asked, _terminal) = node.ask(&web, &DEV, &argv, true);
+    let first = node.written("/etc/one");
+    let is = |alert: &Value, name: &str| alert["output_fields"][name].clone();
+    assert_eq!(node.all("syscall", "").len(), 1, "{:#?}", node.alerts);
+    assert_eq!(is(&first, "actor.user"), DEV.name, "{first:#}");
+    assert_eq!(is(&first, "actor.groups"), json!(DEV.groups), "{first:#}");
+    assert_eq!(is(&first, "actor.session"), uid, "{first:#}");
+    assert_eq!(is(&first, "actor.evidence"), "unique", "{first:#}");
+    assert_eq!(is(&first, "actor.state"), "attributed", "{first:#}");
+    let text = format!(
+        " | actor {} [dev, system:authenticated] by exec, evidence unique, session {uid}",
+        DEV.name
+    );
+    assert!(first["output"].as_str().unwrap().ends_with(&text), "{first:#}");
+    // A review does not tell.
+    let later = ["actor.impersonator", "actor.source_ips", "actor.user_agent"];
+    for name in later {
+        assert_eq!(is(&first, name), Value::Null, "{name}: {first:#}");
+    }
+    asked.annotations["exec-id.saker.example/exec-id"] = uid.into();
+    let mut events = asked.opened();
+    for event in &mut events {
+        event["user"] = json!({"username": OPS.name, "groups": OPS.groups});
+    }
+    events[1]["impersonatedUser"] = json!({"username": DEV.name, "groups": DEV.groups});
+    node.post(&events);
+    let session = node.listed(|session| session["session"] == asked.id);
+    assert_eq!(session["impersonator"], OPS.name, "{session:#}");
+    say(&web, "go");
+    let second = node.written("/etc/two");
+    for (name, want) in [
+        ("actor.user", json!(DEV.name)),
+        ("actor.impersonator", json!(OPS.name)),
+        ("actor.source_ips", json!([DEV.address])),
+        ("actor.user_agent", json!(AGENT)),
+        ("actor.session", json!(asked.id)),
+        ("actor.evidence", json!("unique")),
+    ] {
+        assert_eq!(is(&second, name), want, "{name}: {second:#}");
+    }
+}
+
+#[test]
+fn sessions_are_listed_to_their_owner() {
+    let Some(mut node) = Node::start(LISTED, WRITTEN) else {
+        return;
+    };
+    let socket = fs::metadata(node.directory.path().join("sessions.sock")).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o7777, 0o600);
+    let web = container(Runc::new(), &["dev", "ops"]);
+    web.start();
+    let argv = ["sh", "-c", "echo > /etc/one; read x < /tmp/dev"];
+    let (asked, _dev) = node.ask(&web, &DEV, &argv, true);
+    let written = node.written("/etc/one");
+    node.post(&asked.opened());
+    let is_dev = |session: &Value| session["session"] == asked.id;
+    let session = node.listed(|session| is_dev(session) && session["alerts"] != json!([]));
+    for (name, want) in [
+        ("state", json!("attributed")),
+        ("user", json!(DEV.name)),
+        ("groups", json!(DEV.groups)),
+        ("source_ips", json!([DEV.address])),
+        ("user_agent", json!(AGENT)),
+        ("via", json!("exec")),
+        ("evidence", json!("unique")),
+        ("namespace", json!("shop")),
+        ("pod", json!("web-0")),
+        ("container", json!("web")),
+        ("node", json!("node-1")),
+        ("terminal", json!(true)),
+        ("pid", written["output_fields"]["proc.pid"].clone()),
+    ] {
+        assert_eq!(session[name], want, "{name}: {session:#}");
+    }
+    assert_eq!(session["processes"][0]["command"], argv.join(" "), "{session:#}");
+    assert_eq!(session["alerts"][0]["uuid"], written["uuid"], "{session:#}");
+    // Whoever follows sees what there is, and then what comes.
+    let mut following = node.sessions(&["--follow"]);
+    let mut following = Entered(following.stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(following.0.stdout.take().unwrap()).lines();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let next = || -> Value { serde_json::from_str(&told.recv_timeout(PATIENCE).unwrap()).unwrap() };
+    assert!(is_dev(&next()));
+    let argv = ["sh", "-c", "echo > /etc/two; read x < /tmp/ops"];
+    let (asked, _ops) = node.ask(&web, &OPS, &argv, true);
+    node.post(&asked.opened());
+    let began = Instant::now();
+    while next()["user"] != OPS.name {
+        assert!(began.elapsed() < PATIENCE, "{} is not listed", OPS.name);
+    }
 }
