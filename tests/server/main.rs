@@ -21,5 +21,6 @@ mod material;
 mod outputs;
 mod reload;
 mod replay;
+mod sessions;
 mod status;
 mod stop;
