@@ -8,6 +8,7 @@
 //! - [`engine`]: the Falco rules language, from text to evaluation;
 //! - [`alert`]: what a match becomes;
 //! - [`correlate`]: who is behind a process that came into a container;
+//! - [`credentials`]: finds credentials in configuration, and tells of them without telling them;
 //! - [`bus`]: what audit and admission tell the nodes;
 //! - [`outputs`]: where alerts go;
 //! - [`ruletest`]: rules with unit tests;
@@ -19,7 +20,7 @@
 //! - [`clock`]: what time it is;
 //! - [`certificates`]: makes certificates for `saker setup certs` and for development.
 //!
-//! `event`, `fields`, `engine`, `correlate` and `alert` are the core: no I/O, no clock, no runtime.
+//! `event`, `fields`, `engine`, `correlate`, `credentials` and `alert` are the core: no I/O, no clock, no runtime.
 
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod correlate;
+pub mod credentials;
 pub mod engine;
 pub mod event;
 pub mod fields;

@@ -76,7 +76,11 @@ fn arrows() {
         "crate::replay",
     ];
     // Writing a number into a Vec<u8> goes through std::io::Write.
-    let allowed = [("src/engine/format.rs", "std::io")];
+    // Decompression reads from memory through std::io::Read.
+    let allowed = [
+        ("src/engine/format.rs", "std::io"),
+        ("src/credentials/decode.rs", "std::io"),
+    ];
     let mut wrong = Vec::new();
     for (name, text) in sources()
         .iter()

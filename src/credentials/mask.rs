@@ -1,0 +1,81 @@
+//! Excerpts without secrets.
+
+use super::scan::{Hit, line_start};
+use super::{random, values};
+
+/// What stands for a secret.
+const MASK: &str = "***";
+/// Characters of the line before a secret.
+const BEFORE: usize = 64;
+
+/// What stands before a secret on its line, as far as it helps, and a mask for it. What else is a secret there, or a part
+/// of one, or looks drawn at random is masked too.
+pub fn excerpt(t: &[u8], hit: &Hit, hits: &[Hit]) -> Box<str> {
+    let line = line_start(t, hit.start);
+    let named = hit.name.0 < hit.start && hit.name.0 >= line && hit.start - hit.name.0 <= BEFORE;
+    let from = if named {
+        hit.name.0
+    } else {
+        line.max(hit.start.saturating_sub(BEFORE))
+    };
+    let mut out = String::new();
+    if from > line && !named {
+        out.push('…');
+    }
+    let mut at = from;
+    while at < hit.start {
+        if let Some(other) = hits.iter().find(|other| (other.start..other.end).contains(&at)) {
+            out.push_str(MASK);
+            at = other.end.min(hit.start);
+            continue;
+        }
+        let stop = hits
+            .iter()
+            .map(|other| other.start)
+            .filter(|start| *start > at)
+            .min()
+            .unwrap_or(hit.start);
+        push_runs(&t[at..stop], t, hits, &mut out);
+        at = stop;
+    }
+    out.push_str(&String::from_utf8_lossy(&t[hit.start..hit.start + hit.shown]));
+    out.push_str(MASK);
+    out.trim().into()
+}
+
+fn push_runs(text: &[u8], t: &[u8], hits: &[Hit], out: &mut String) {
+    let is_part = |b: &u8| b.is_ascii_alphanumeric() || *b >= 0x80;
+    let mut at = 0;
+    while at < text.len() {
+        let run = text[at..].iter().take_while(|b| is_part(b)).count();
+        if run == 0 {
+            let c = text[at];
+            out.push(if c.is_ascii_control() { ' ' } else { char::from(c) });
+            at += 1;
+            continue;
+        }
+        let part = &text[at..at + run];
+        if is_telling(part, t, hits) {
+            out.push_str(MASK);
+        } else {
+            out.push_str(&String::from_utf8_lossy(part));
+        }
+        at += run;
+    }
+}
+
+/// Part of a secret somewhere in the text, or something that may be one that nobody has found.
+fn is_telling(part: &[u8], t: &[u8], hits: &[Hit]) -> bool {
+    let digits = part.iter().filter(|b| b.is_ascii_digit()).count();
+    let mixed = digits > 0 && digits < part.len() && part.len() >= 8;
+    if part.len() >= 10 && (mixed || random::is_random(part)) || mixed && random::score(part) > -3.0 {
+        return true;
+    }
+    part.len() >= 3
+        && hits.iter().any(|hit| {
+            let secret = &t[hit.start..hit.end];
+            secret.len() < 4096
+                && (values::find(secret, part).is_some() && part.len() * 2 >= secret.len().min(12)
+                    || values::find(part, secret).is_some())
+        })
+}
