@@ -112,6 +112,7 @@ pub fn load(config: &RulesConfig, fields: &[UserField], sources: Vec<Source>) ->
         fields: fields.to_vec(),
         unused_of_all: true,
         explain: false,
+        mask: config.mask_credentials,
         lint: false,
     };
     engine::load(files, &options).map_err(RuleFilesError::Fields)

@@ -170,7 +170,7 @@ fn the_example_batch_shows_the_range_of_the_rules() {
         [
             "Object created",
             "Object created",
-            "Credential in a ConfigMap",
+            "ConfigMap holds credentials",
             "Secrets read in bulk",
             "Dangerous capability added",
             "Workload can take over its node",

@@ -86,6 +86,8 @@ pub struct RulesConfig {
     pub append_output: Vec<AppendOutput>,
     /// Constant fields added to every alert and usable as `%static.NAME`.
     pub static_fields: BTreeMap<String, String>,
+    /// Mask credentials in what outputs print of objects: `ka.req.configmap.obj`, `jevt.*`, `evt.plugininfo`.
+    pub mask_credentials: bool,
 }
 
 impl Default for RulesConfig {
@@ -98,6 +100,7 @@ impl Default for RulesConfig {
             select: Vec::new(),
             append_output: Vec::new(),
             static_fields: BTreeMap::new(),
+            mask_credentials: true,
         }
     }
 }

@@ -83,6 +83,7 @@ pub(super) const RULES: &[Key] = &[
     key("select", Kind::List(&Kind::OneOf(SELECTION))),
     key("append_output", Kind::List(&Kind::Section(APPEND_OUTPUT))),
     key("static_fields", Kind::Map),
+    key("mask_credentials", Kind::Bool),
 ];
 
 pub(super) const SELECTION: &[Key] = &[

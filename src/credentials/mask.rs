@@ -1,5 +1,6 @@
 //! Excerpts without secrets.
 
+use super::decode::Decoded;
 use super::scan::{Hit, line_start};
 use super::{random, values};
 
@@ -78,4 +79,40 @@ fn is_telling(part: &[u8], t: &[u8], hits: &[Hit]) -> bool {
                 && (values::find(secret, part).is_some() && part.len() * 2 >= secret.len().min(12)
                     || values::find(part, secret).is_some())
         })
+}
+
+/// A text with every credential in it masked; nothing where there is none.
+pub fn text(text: &[u8]) -> Option<Decoded> {
+    let ranges = super::ranges(text);
+    if ranges.is_empty() {
+        return None;
+    }
+    let mut out = Decoded::new(Vec::with_capacity(text.len()));
+    let mut at = 0;
+    for &(start, end) in &ranges {
+        if start >= at {
+            push_without(&text[at..start], text, &ranges, &mut out);
+            out.extend_from_slice(MASK.as_bytes());
+            at = end;
+        }
+    }
+    push_without(&text[at..], text, &ranges, &mut out);
+    Some(out)
+}
+
+/// Appends a text without what is the same as a secret elsewhere.
+fn push_without(part: &[u8], text: &[u8], ranges: &[(usize, usize)], out: &mut Decoded) {
+    let found = ranges
+        .iter()
+        .map(|&(start, end)| &text[start..end])
+        .filter(|secret| secret.len() >= 6 && secret.len() < 4096)
+        .find_map(|secret| values::find(part, secret).map(|at| (at, secret)));
+    match found {
+        Some((at, secret)) => {
+            push_without(&part[..at], text, ranges, out);
+            out.extend_from_slice(MASK.as_bytes());
+            push_without(&part[at + secret.len()..], text, ranges, out);
+        }
+        None => out.extend_from_slice(part),
+    }
 }

@@ -10,6 +10,7 @@
 mod context;
 pub mod decode;
 pub mod forms;
+pub mod inspection;
 pub mod kinds;
 pub mod mask;
 pub mod names;
@@ -72,6 +73,12 @@ pub struct Finding {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag([u8; 16]);
 
+impl Tag {
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl fmt::Debug for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tag")
@@ -121,6 +128,31 @@ impl Detector {
         tag.copy_from_slice(&full.as_ref()[..16]);
         Tag(tag)
     }
+}
+
+/// Where credentials are in a text, in order; of what is wrapped, the whole of it.
+pub fn ranges(t: &[u8]) -> Vec<(usize, usize)> {
+    let mut hits = Vec::new();
+    let mut wrapped: Vec<(usize, decode::Decoded)> = Vec::new();
+    scan::text(t, &mut hits, &mut |at, bytes| {
+        wrapped.push((at, decode::Decoded::new(bytes.to_vec())))
+    });
+    settle(&mut hits);
+    let mut ranges: Vec<(usize, usize)> = hits.iter().map(|hit| (hit.start, hit.end)).collect();
+    let detector = Detector::new(&[0; 32]);
+    for (at, bytes) in wrapped {
+        let mut findings = Vec::new();
+        detector.scan("", &bytes, &mut findings);
+        if !findings.is_empty() {
+            let end = t[at..]
+                .iter()
+                .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_' | b'\n'))
+                .count();
+            ranges.push((at, at + end));
+        }
+    }
+    ranges.sort_unstable();
+    ranges
 }
 
 /// What has been taken off, and where it began.

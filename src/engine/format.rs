@@ -2,6 +2,7 @@
 
 use super::eval::Run;
 use super::program::SlotId;
+use crate::credentials::mask;
 use crate::fields::{Type, Value, View, evt};
 
 /// A compiled output.
@@ -30,6 +31,8 @@ pub struct Printed {
     pub slot: SlotId,
     pub kind: Type,
     pub evt: Option<evt::Computed>,
+    /// Credentials in it are masked.
+    pub mask: bool,
 }
 
 /// A key of `output_fields`.
@@ -87,7 +90,14 @@ fn text<V: View>(printed: &Printed, run: &mut Run<'_, V>, out: &mut Vec<u8>) {
     if let (Value::Uint(n), Some(what)) = (value, printed.evt) {
         return evt::push_number(what, n, out);
     }
+    let start = out.len();
     push_text(value, run, out);
+    if printed.mask
+        && let Some(masked) = mask::text(&out[start..])
+    {
+        out.truncate(start);
+        out.extend_from_slice(&masked);
+    }
 }
 
 fn push_text<V: View>(value: Value, run: &Run<'_, V>, out: &mut Vec<u8>) {
@@ -152,7 +162,16 @@ pub fn json_value<V: View>(source: &FieldSource, time: u64, run: &mut Run<'_, V>
         }
         FieldSource::Slot(printed) => {
             let value = run.slot(printed.slot);
-            push_json(value, run, out);
+            match value {
+                Value::Absent => push_json(value, run, out),
+                // Masked as text, so that an escape of JSON is none of a secret.
+                _ if printed.mask => {
+                    let mut buffer = Vec::new();
+                    text(printed, run, &mut buffer);
+                    push_json_string(&buffer, out);
+                }
+                _ => push_json(value, run, out),
+            }
         }
     }
 }

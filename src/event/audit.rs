@@ -1,5 +1,8 @@
 //! One `audit.k8s.io/v1` Event as spans of the bytes it came in.
 
+use std::sync::Arc;
+
+use crate::credentials::inspection::{Inspections, Inspector};
 use crate::event::Timestamp;
 use crate::json::scan::{JsonError, Scanner};
 use crate::json::{Span, Tape};
@@ -217,16 +220,27 @@ pub struct Tapes {
     members: [Tape; MEMBERS],
     whole: Tape,
     parsed: u32,
+    /// Credentials that were found in the event at hand.
+    pub inspections: Inspections,
 }
 
 /// Bit of `parsed` for the whole event.
 const WHOLE: u32 = 1 << 31;
 
 impl Tapes {
+    /// Tapes whose event is inspected by the same one as those of others.
+    pub fn new(inspector: Arc<Inspector>) -> Tapes {
+        Tapes {
+            inspections: Inspections::new(inspector),
+            ..Tapes::default()
+        }
+    }
+
     /// Forgets the event before.
     #[inline]
     pub fn begin(&mut self) {
         self.parsed = 0;
+        self.inspections.begin();
     }
 
     /// The tape of one member, parsed at the first call for an event.

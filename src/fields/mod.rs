@@ -205,6 +205,17 @@ pub enum Extractor {
 }
 
 impl Extractor {
+    /// Whether the value is a piece of the event as it came, in which a secret may stand.
+    pub fn shows_object(&self) -> bool {
+        match self {
+            Extractor::Json(direct) => direct.shows_object(),
+            Extractor::Rich { .. } => true,
+            Extractor::Whole(what) => *what == jevt::Computed::Object,
+            Extractor::Evt(what) => *what == evt::Computed::PluginInfo,
+            _ => false,
+        }
+    }
+
     /// A rough cost, in units of reading a top-level string; decides the order of checks.
     pub fn cost(&self) -> u32 {
         match self {

@@ -113,6 +113,8 @@ metrics! {
     alerts: Family<AlertLabels, Counter> = Family::default();
     /// Alerts that an earlier delivery of the same event had already raised.
     duplicate_alerts: Family<SourceLabels, Counter> = Family::default();
+    /// Matches of rules about credentials that raised no alert because one had told each of them of the same object.
+    repeated_credentials: Counter = Counter::default();
     /// What was lost, by stage and reason. Anything but zero deserves a look.
     drops: Family<DropLabels, Counter> = Family::default();
     /// Processes that the syscall source remembers.

@@ -42,6 +42,8 @@ pub struct Options {
     pub unused_of_all: bool,
     /// Keep each rule's conjuncts, for tests and explanations.
     pub explain: bool,
+    /// Mask credentials in what outputs print of objects.
+    pub mask: bool,
     /// Warn of more than upstream does, under `SAKER_*` codes.
     pub lint: bool,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             fields: Vec::new(),
             unused_of_all: false,
             explain: false,
+            mask: false,
             lint: false,
         }
     }

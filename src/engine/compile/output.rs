@@ -31,6 +31,7 @@ pub fn compile(
         builder,
         found,
         fields: Vec::new(),
+        mask: options.mask,
     };
     for append in options.append_output.iter().filter(|a| applies(a, rule, source)) {
         if append.suggested_output && matches!(source, Source::Syscall | Source::K8sExec) {
@@ -55,6 +56,7 @@ pub fn compile(
             slot: time,
             kind: Type::String,
             evt: Some(evt::Computed::Time),
+            mask: false,
         }),
     );
     let pieces = compiler.pieces(&text, Code::CompileOutput, true);
@@ -85,6 +87,7 @@ fn printed(typed: &check::Typed) -> Printed {
         slot: typed.slot,
         kind: typed.kind,
         evt: None,
+        mask: false,
     }
 }
 
@@ -93,6 +96,8 @@ struct OutputCompiler<'a> {
     builder: &'a mut Builder,
     found: &'a mut Vec<Diagnostic>,
     fields: Vec<OutputField>,
+    /// Credentials in objects are masked.
+    mask: bool,
 }
 
 impl OutputCompiler<'_> {
@@ -231,14 +236,20 @@ impl OutputCompiler<'_> {
         }
         // The last is the operand itself, whose key comes with its piece.
         let (_, whole) = typed.pop().ok_or(None)?;
+        let mut mask = false;
         for (part, typed) in typed {
             let source = match &part.kind {
                 OperandKind::Field { .. } => self.operand(part)?,
                 OperandKind::Transformed { .. } => printed(&typed),
             };
+            mask |= source.mask;
+            let source = Printed { mask, ..source };
             self.key(&part.to_string(), FieldSource::Slot(source));
         }
-        Ok(printed(&whole))
+        Ok(Printed {
+            mask,
+            ..printed(&whole)
+        })
     }
 
     fn plain(&mut self, extractor: Extractor, kind: Type) -> Printed {
@@ -247,6 +258,7 @@ impl OutputCompiler<'_> {
             _ => None,
         };
         Printed {
+            mask: self.mask && extractor.shows_object(),
             slot: self.builder.field(extractor),
             kind,
             evt,

@@ -1,7 +1,8 @@
 //! `ka.*` fields that are more than a look-up.
 
 use super::object::{Object, object};
-use super::{certificate, effective, pod_member, request};
+use super::{certificate, credentials, effective, pod_member, request};
+use crate::credentials::inspection::Part;
 use crate::event::audit::{AuditEvent, Member, Tapes};
 use crate::fields::uri::{decode, key_is, pairs};
 use crate::fields::{Scratch, Value};
@@ -38,6 +39,7 @@ pub enum Computed {
     Binding(effective::BindingFact),
     Service(effective::ServiceFact),
     Certificate(certificate::Fact),
+    Credentials(Part, credentials::Fact),
 }
 
 impl Computed {
@@ -48,6 +50,7 @@ impl Computed {
             Computed::ExecCommand | Computed::ExecArgv | Computed::ClusterName => 5,
             Computed::Request(fact) => fact.cost(),
             Computed::Certificate(_) => 90,
+            Computed::Credentials(..) => 200,
             _ => 45,
         }
     }
@@ -105,6 +108,7 @@ pub fn extract(
         Computed::Binding(fact) => effective::binding(fact, event, tapes, scratch),
         Computed::Service(fact) => effective::service(fact, event, tapes, scratch),
         Computed::Certificate(fact) => certificate::extract(fact, event, tapes, scratch),
+        Computed::Credentials(part, fact) => credentials::extract(part, fact, event, tapes, scratch),
         Computed::UriParam => uri_param(event, key.unwrap_or_default(), scratch),
         Computed::ExecCommand
         | Computed::ExecArgv

@@ -118,7 +118,7 @@ fn effective<'a>(event: &AuditEvent<'a>, tapes: &'a mut Tapes, parts: Parts) -> 
 }
 
 /// Calls `found` with each object: the items of a list, or the object itself.
-fn each_item<'a>(root: Object<'a>, found: &mut dyn FnMut(Object<'a>)) {
+pub fn each_item<'a>(root: Object<'a>, found: &mut dyn FnMut(Object<'a>)) {
     match root.member("items") {
         Some(items) if items.kind() == Kind::Array => items.elements(None).for_each(found),
         _ => found(root),

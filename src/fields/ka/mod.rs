@@ -1,12 +1,13 @@
 //! `ka.*`: fields of Kubernetes audit events.
 //!
 //! The rows that Falco has are in `table`, our own in `own`; what is no plain lookup is in `computed`,
-//! `request`, `effective` and `certificate`.
+//! `request`, `effective`, `certificate` and `credentials`.
 //!
 //! Every field of the class is absent when the event has no `auditID`, as upstream has it.
 
 mod certificate;
 mod computed;
+mod credentials;
 mod effective;
 mod object;
 mod own;
@@ -14,7 +15,7 @@ mod request;
 mod table;
 
 pub use computed::Computed;
-pub use request::has_failed_open;
+pub use request::{has_failed_open, push_target};
 pub use table::table;
 
 use std::sync::Arc;
@@ -78,6 +79,19 @@ impl Direct {
             _ => None,
         });
         Some((member, names.collect::<Option<_>>()?)).filter(|_| !self.list)
+    }
+
+    /// Whether it leads into the object of the request or the response at the user's choice, or to the data of it.
+    pub(super) fn shows_object(&self) -> bool {
+        let first = self.steps.first().and_then(|step| match step {
+            Step::Name(name) | Step::Token(name) => Some(&**name),
+            _ => None,
+        });
+        let of_object = matches!(
+            self.start,
+            Start::Member(Member::RequestObject | Member::ResponseObject) | Start::Pod | Start::Whole
+        );
+        of_object && (!self.audit_only || matches!(first, None | Some("data" | "binaryData" | "stringData")))
     }
 
     pub(super) fn cost(&self) -> u32 {

@@ -1,10 +1,11 @@
 //! The rows of `ka.*` that Falco does not have, beside those of `ka.exec.*`.
 
-use super::Computed::{self, Binding, Certificate, Pod, Request, Role, Service};
-use super::certificate;
+use super::Computed::{self, Binding, Certificate, Credentials, Pod, Request, Role, Service};
 use super::effective::{BindingFact, PodFact, RoleFact, ServiceFact};
 use super::request::Fact;
-use crate::fields::{Field, Origin};
+use super::{certificate, credentials};
+use crate::credentials::inspection::Part;
+use crate::fields::{Field, Origin, Type};
 
 fn path(name: &'static str, path: &'static str, doc: &'static str) -> Field {
     Field::string(name, Origin::JsonPath(path.into()), doc)
@@ -57,6 +58,81 @@ pub fn rows() -> Vec<Field> {
             "ka.admission.failed_open",
             Request(Fact::FailedOpen),
             "admission webhooks that did not answer in time and were passed over (failurePolicy Ignore)",
+        )
+        .list(),
+        computed(
+            "ka.req.configmap.credentials",
+            Credentials(Part::ConfigMap, credentials::Fact::Kinds),
+            "kinds of credentials in a ConfigMap that is written, each once; not_inspectable where the audit log does not show it",
+        )
+        .list(),
+        computed(
+            "ka.req.configmap.keys",
+            Credentials(Part::ConfigMap, credentials::Fact::Keys),
+            "keys of data and binaryData that hold them",
+        )
+        .list(),
+        computed(
+            "ka.req.configmap.count",
+            Credentials(Part::ConfigMap, credentials::Fact::Count),
+            "how many there are",
+        )
+        .of(Type::Uint),
+        computed(
+            "ka.req.configmap.max_confidence",
+            Credentials(Part::ConfigMap, credentials::Fact::MaxConfidence),
+            "how sure the surest is: low, medium, high",
+        ),
+        computed(
+            "ka.req.configmap.findings",
+            Credentials(Part::ConfigMap, credentials::Fact::Findings),
+            "each with its key, line, kind, confidence and an excerpt in which every secret is masked",
+        )
+        .list(),
+        computed(
+            "ka.pod.credentials",
+            Credentials(Part::Pod, credentials::Fact::Kinds),
+            "kinds of credentials in literal environment values and command lines of pods and pod templates in the request",
+        )
+        .list(),
+        computed(
+            "ka.pod.credentials.keys",
+            Credentials(Part::Pod, credentials::Fact::Keys),
+            "variables, and containers whose arguments hold them",
+        )
+        .list(),
+        computed(
+            "ka.pod.credentials.max_confidence",
+            Credentials(Part::Pod, credentials::Fact::MaxConfidence),
+            "how sure the surest is: low, medium, high",
+        ),
+        computed(
+            "ka.pod.credentials.findings",
+            Credentials(Part::Pod, credentials::Fact::Findings),
+            "each with its place, kind, confidence and a masked excerpt",
+        )
+        .list(),
+        computed(
+            "ka.annotations.credentials",
+            Credentials(Part::Annotations, credentials::Fact::Kinds),
+            "kinds of credentials in annotations of the object in the request, and of its pod template",
+        )
+        .list(),
+        computed(
+            "ka.annotations.credentials.keys",
+            Credentials(Part::Annotations, credentials::Fact::Keys),
+            "annotations that hold them",
+        )
+        .list(),
+        computed(
+            "ka.annotations.credentials.max_confidence",
+            Credentials(Part::Annotations, credentials::Fact::MaxConfidence),
+            "how sure the surest is: low, medium, high",
+        ),
+        computed(
+            "ka.annotations.credentials.findings",
+            Credentials(Part::Annotations, credentials::Fact::Findings),
+            "each with its annotation, kind, confidence and a masked excerpt",
         )
         .list(),
         computed(

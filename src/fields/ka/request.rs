@@ -62,6 +62,17 @@ pub fn extract(fact: Fact, event: &AuditEvent<'_>, tapes: &mut Tapes, scratch: &
 /// (k8s.io/apiserver, pkg/admission/plugin/webhook).
 const FAILED_OPEN: &[u8] = b"failed-open.";
 
+/// Appends resource, namespace and name of the target, each behind a zero byte.
+pub fn push_target(event: &AuditEvent<'_>, tapes: &mut Tapes, out: &mut Vec<u8>) {
+    let target = object(event, tapes, Member::ObjectRef);
+    for member in ["resource", "namespace", "name"] {
+        out.push(0);
+        if let Some(value) = target.and_then(|target| target.member(member)) {
+            value.push_text(out);
+        }
+    }
+}
+
 /// Whether an event tells of a webhook that was passed over.
 pub fn has_failed_open(event: &AuditEvent<'_>) -> bool {
     memchr::memmem::find(event.raw(Member::Annotations), FAILED_OPEN).is_some()

@@ -305,8 +305,8 @@ pub fn table() -> Vec<Field> {
     for containers in Containers::ALL {
         rows.extend(container_rows(containers));
     }
-    rows.extend(super::own::rows());
     debug_assert!(rows.iter().all(|row| row.kind == Type::String));
+    rows.extend(super::own::rows());
     rows
 }
 

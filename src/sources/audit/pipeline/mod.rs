@@ -5,6 +5,7 @@
 
 mod dead_letter;
 mod interest;
+mod repeats;
 mod seen;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 pub use dead_letter::{DeadLetter, DeadLetterError};
+use repeats::Told;
 use seen::{Claim, Seen};
 
 use super::decode::{self, BadBody};
@@ -21,6 +23,7 @@ use super::files::Chunk;
 use crate::alert::{Renderer, identity};
 use crate::bus::{Kind, Message, Publisher};
 use crate::clock::now;
+use crate::credentials::inspection::Inspector;
 use crate::engine::{Evaluator, RuleSet};
 use crate::event::Source;
 use crate::event::audit::{AuditEvent, BadEvent, Tapes};
@@ -70,6 +73,9 @@ pub struct AuditPipeline {
     seen: Seen,
     /// Items in the dead-letter file. Apart from `seen`, so that no flood of them makes an alert forgotten.
     seen_bad: Seen,
+    /// Credentials that alerts have told, by rule, object and secret.
+    told: Seen,
+    inspector: Arc<Inspector>,
     /// Evaluation memory that no batch uses at the moment.
     idle: Mutex<Vec<Worker>>,
     /// Time of the first event of this run, for `evt.reltime`; 0 before it.
@@ -111,6 +117,8 @@ impl AuditPipeline {
             dead_letter,
             seen: Seen::new(),
             seen_bad: Seen::new(),
+            told: Seen::lasting(),
+            inspector: Arc::default(),
             idle: Mutex::new(Vec::new()),
             first: AtomicU64::new(0),
             number: AtomicU64::new(0),
@@ -175,7 +183,7 @@ impl AuditPipeline {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let worker = idle.unwrap_or_else(|| Worker {
             evaluator: Evaluator::default(),
-            tapes: Tapes::default(),
+            tapes: Tapes::new(Arc::clone(&self.inspector)),
             renderer: Renderer::new(Arc::clone(&self.host)),
         });
         Batch {
@@ -295,6 +303,14 @@ impl Batch<'_> {
                     return;
                 }
             }
+            let told = match repeats::of(rule, run, &event, &pipeline.told) {
+                Told::Before => {
+                    pipeline.seen.done(key);
+                    pipeline.metrics.repeated_credentials.inc();
+                    return;
+                }
+                Told::New(digests) => digests,
+            };
             let uuid = identity(event.bytes(), &rule.name);
             let alert = Arc::new(renderer.alert(rule, event.time, uuid, run));
             let deadline = match pipeline.stuck.load(Ordering::Relaxed) {
@@ -305,6 +321,7 @@ impl Batch<'_> {
                 Ok(()) => {
                     pipeline.stuck.store(false, Ordering::Relaxed);
                     pipeline.seen.done(key);
+                    told.into_iter().for_each(|digest| pipeline.told.done(digest));
                     pipeline.metrics.rule_matches.get_or_create(&matches).inc();
                     let labels = AlertLabels {
                         source: rule.source.name(),

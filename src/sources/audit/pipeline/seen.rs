@@ -32,6 +32,8 @@ pub enum Claim {
 #[derive(Debug)]
 pub struct Seen {
     key: [u64; 4],
+    /// Older ones are forgotten.
+    window: Duration,
     table: Mutex<Table>,
 }
 
@@ -48,8 +50,22 @@ impl Seen {
         let state = RandomState::new();
         Seen {
             key: [0u64, 1, 2, 3].map(|i| state.hash_one(i)),
+            window: WINDOW,
             table: Mutex::default(),
         }
+    }
+
+    /// One that forgets only for want of room.
+    pub fn lasting() -> Seen {
+        Seen {
+            window: Duration::MAX,
+            ..Seen::new()
+        }
+    }
+
+    /// Whether it was done before.
+    pub fn has(&self, key: Digest) -> bool {
+        self.lock().alerts.get(&key) == Some(&true)
     }
 
     pub fn key(&self, event: &[u8], rule: &str) -> Digest {
@@ -62,7 +78,7 @@ impl Seen {
 
     pub fn claim(&self, key: Digest) -> Claim {
         let mut table = self.lock();
-        table.forget(Instant::now());
+        table.forget(Instant::now(), self.window);
         match table.alerts.get(&key) {
             Some(true) => Claim::Done,
             Some(false) => Claim::UnderWay,
@@ -75,8 +91,9 @@ impl Seen {
 
     pub fn done(&self, key: Digest) {
         let mut table = self.lock();
-        table.alerts.insert(key, true);
-        table.order.push_back((Instant::now(), key));
+        if table.alerts.insert(key, true) != Some(true) {
+            table.order.push_back((Instant::now(), key));
+        }
     }
 
     pub fn release(&self, key: Digest) {
@@ -89,9 +106,9 @@ impl Seen {
 }
 
 impl Table {
-    fn forget(&mut self, now: Instant) {
+    fn forget(&mut self, now: Instant, window: Duration) {
         while let Some((at, key)) = self.order.front().copied() {
-            if self.order.len() <= MAX_ALERTS && now.duration_since(at) < WINDOW {
+            if self.order.len() <= MAX_ALERTS && now.duration_since(at) < window {
                 break;
             }
             self.order.pop_front();
