@@ -79,7 +79,9 @@ impl Scan<'_, '_> {
     /// Whether the words before a run, on its line, make it a secret.
     fn in_context(&mut self, start: usize, end: usize, wide: usize) {
         let t = self.t;
-        if !may_be_strong(&t[start..wide]) || !is_strong(&t[start..wide]) {
+        let run = &t[start..wide];
+        let holds_its_name = t[start..end].contains(&b'-');
+        if !may_be_strong(run) || !(holds_its_name || is_strong(run)) {
             return;
         }
         let line = line_start(t, start).max(start.saturating_sub(CONTEXT));
@@ -89,7 +91,7 @@ impl Scan<'_, '_> {
         // A run may hold its own name: `codakey-0edf46b0-…`.
         let mut from = start;
         let mut inner = Vec::new();
-        if t[start..end].contains(&b'-') {
+        if holds_its_name {
             let mut at = start;
             for part in t[start..end].split(|b| *b == b'-') {
                 let stop = at + part.len();
@@ -116,7 +118,11 @@ impl Scan<'_, '_> {
             to -= 1;
         }
         let value = &t[from..to];
-        if value.len() < 11 || values::is_reference_by_words(value) || values::classify(value) != Value::Literal {
+        if value.len() < 11
+            || !is_strong(value)
+            || values::is_reference_by_words(value)
+            || values::classify(value) != Value::Literal
+        {
             return;
         }
         let mut best = Name::Other;
@@ -216,7 +222,11 @@ fn is_strong(value: &[u8]) -> bool {
     let digits = values::has_digit(value);
     let score = random::score(value);
     let strong = (digits
-        && (score > 0.0 || random::is_hex(value) || random::is_uuid(value) || values::parts_random(value)))
+        && (score > 0.0
+            || random::is_hex(value)
+            || random::is_uuid(value)
+            || values::is_grouped(value)
+            || values::parts_random(value)))
         || (value.len() >= 18 && score > 1.5);
     strong && !random::is_repetitive(value)
 }

@@ -278,7 +278,7 @@ pub fn command(t: &[u8], start: usize, end: usize, hits: &mut Vec<Hit>) {
         return;
     };
     // A line that goes on behind a backslash is one line.
-    let most = t.len().min(end + 512);
+    let most = t.len().min(end + 256);
     let mut line = end;
     while line < most && (t[line] != b'\n' || t[line - 1] == b'\\') && !matches!(t[line], b'|' | b';') {
         line += 1;

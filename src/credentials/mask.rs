@@ -3,6 +3,8 @@
 use super::decode::Decoded;
 use super::scan::{Hit, line_start};
 use super::{random, values};
+use crate::json::tape::unescape;
+use crate::json::{Kind, Span, Tape};
 
 /// What stands for a secret.
 const MASK: &str = "***";
@@ -81,9 +83,31 @@ fn is_telling(part: &[u8], t: &[u8], hits: &[Hit]) -> bool {
         })
 }
 
-/// A text with every credential in it masked; nothing where there is none.
+/// A text with every credential in it masked; nothing where there is none. JSON stays JSON: each of its strings is the
+/// value of its name.
 pub fn text(text: &[u8]) -> Option<Decoded> {
-    let ranges = super::ranges(text);
+    let mut tape = Tape::default();
+    if matches!(text.first(), Some(b'{' | b'['))
+        && tape.parse(text, 0).is_ok()
+        && let Some(root) = tape.root()
+    {
+        let mut out = Json {
+            tape: &tape,
+            text,
+            out: Decoded::new(Vec::with_capacity(text.len())),
+            at: 0,
+            is_masked: false,
+        };
+        out.node(root, "");
+        out.out.extend_from_slice(&text[out.at..]);
+        return out.is_masked.then_some(out.out);
+    }
+    value("", text)
+}
+
+/// The value of a name with every credential masked; nothing where there is none.
+fn value(name: &str, text: &[u8]) -> Option<Decoded> {
+    let ranges = super::ranges(name, text);
     if ranges.is_empty() {
         return None;
     }
@@ -98,6 +122,52 @@ pub fn text(text: &[u8]) -> Option<Decoded> {
     }
     push_without(&text[at..], text, &ranges, &mut out);
     Some(out)
+}
+
+/// JSON on its way to its masked form.
+struct Json<'t> {
+    tape: &'t Tape,
+    text: &'t [u8],
+    out: Decoded,
+    /// What is before this is in `out`.
+    at: usize,
+    is_masked: bool,
+}
+
+impl Json<'_> {
+    fn node(&mut self, node: u32, name: &str) {
+        let here = self.tape.node(node);
+        match here.kind {
+            Kind::String => self.string(here.span, name),
+            Kind::Array => self.tape.children(node).for_each(|child| self.node(child, name)),
+            Kind::Object => {
+                let tape = self.tape;
+                for (key, child) in tape.keys(node).zip(tape.children(node)) {
+                    let mut name = Vec::new();
+                    unescape(tape.node(key).span.of(self.text), &mut name);
+                    self.node(child, &String::from_utf8_lossy(&name));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn string(&mut self, span: Span, name: &str) {
+        let raw = span.of(self.text);
+        let mut text = Decoded::new(Vec::with_capacity(raw.len()));
+        unescape(raw, &mut text);
+        let Some(masked) = value(name, &text) else { return };
+        self.is_masked = true;
+        self.out.extend_from_slice(&self.text[self.at..span.start as usize]);
+        let masked = serde_json::to_string(&String::from_utf8_lossy(&masked)).unwrap_or_default();
+        self.out.extend_from_slice(
+            masked
+                .get(1..masked.len().saturating_sub(1))
+                .unwrap_or_default()
+                .as_bytes(),
+        );
+        self.at = span.end as usize;
+    }
 }
 
 /// Appends a text without what is the same as a secret elsewhere.

@@ -87,6 +87,8 @@ impl fmt::Debug for Tag {
 
 /// Findings of one value; more say nothing new, and somebody has to read them.
 const MOST: usize = 64;
+/// Wrapped parts of one text that are looked into.
+const WRAPPED: usize = 256;
 /// Bytes that are scanned of one value, all layers together.
 const BUDGET: usize = 16 << 20;
 
@@ -130,29 +132,45 @@ impl Detector {
     }
 }
 
-/// Where credentials are in a text, in order; of what is wrapped, the whole of it.
-pub fn ranges(t: &[u8]) -> Vec<(usize, usize)> {
-    let mut hits = Vec::new();
-    let mut wrapped: Vec<(usize, decode::Decoded)> = Vec::new();
-    scan::text(t, &mut hits, &mut |at, bytes| {
-        wrapped.push((at, decode::Decoded::new(bytes.to_vec())))
-    });
-    settle(&mut hits);
+/// Where credentials are in the value of a name, in order; of what is wrapped, the whole of it.
+pub fn ranges(name: &str, t: &[u8]) -> Vec<(usize, usize)> {
+    let (hits, wrapped) = hits(name, t, true);
     let mut ranges: Vec<(usize, usize)> = hits.iter().map(|hit| (hit.start, hit.end)).collect();
     let detector = Detector::new(&[0; 32]);
+    let mut findings = Vec::new();
     for (at, bytes) in wrapped {
-        let mut findings = Vec::new();
         detector.scan("", &bytes, &mut findings);
+        if !std::mem::take(&mut findings).is_empty() {
+            let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_' | b'\n');
+            ranges.push((at, at + t[at..].iter().take_while(|b| is_part(b)).count()));
+        }
+    }
+    if ranges.is_empty() {
+        detector.scan(name, t, &mut findings);
         if !findings.is_empty() {
-            let end = t[at..]
-                .iter()
-                .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_' | b'\n'))
-                .count();
-            ranges.push((at, at + end));
+            ranges.push((0, t.len()));
         }
     }
     ranges.sort_unstable();
     ranges
+}
+
+/// What stands in a text as it is, and what is wrapped there. `is_value`: the text is all of the value of its name.
+fn hits(name: &str, t: &[u8], is_value: bool) -> (Vec<Hit>, Vec<(usize, decode::Decoded)>) {
+    let (mut hits, mut wrapped) = (Vec::new(), Vec::new());
+    if is_value {
+        whole(name, t, &mut hits);
+        forms::file(name.as_bytes(), t, &mut hits);
+    }
+    scan::text(t, &mut hits, &mut |at, bytes| {
+        if wrapped.len() < WRAPPED {
+            wrapped.push((at, decode::Decoded::new(bytes.to_vec())));
+        }
+    });
+    if !hits.is_empty() {
+        settle(&mut hits);
+    }
+    (hits, wrapped)
 }
 
 /// What has been taken off, and where it began.
@@ -197,78 +215,21 @@ impl Work<'_> {
     }
 
     fn text(&mut self, t: &[u8], layers: &mut Layers) {
-        let mut hits = Vec::new();
-        let first = layers.names.is_empty();
-        if first {
-            self.whole(t, &mut hits);
-            forms::file(self.name.as_bytes(), t, &mut hits);
-        }
         let before = self.findings.len();
+        let (hits, wrapped) = hits(self.name, t, layers.names.is_empty());
+        self.tell(t, &hits, layers);
         let mut line = LineCount::default();
-        {
-            // Wrapped parts are scanned after the text, so that findings are in its order of lines within each layer.
-            let mut wrapped: Vec<(usize, decode::Decoded)> = Vec::new();
-            scan::text(t, &mut hits, &mut |at, bytes| {
-                if wrapped.len() < 256 {
-                    wrapped.push((at, decode::Decoded::new(bytes.to_vec())));
-                }
-            });
-            self.tell(t, &mut hits, layers);
-            for (at, bytes) in wrapped {
-                let outer = layers.line;
-                layers.line.get_or_insert(line.of(t, at));
-                layers.names.push("base64");
-                self.layer(&bytes, layers);
-                layers.names.pop();
-                layers.line = outer;
-            }
+        for (at, bytes) in wrapped {
+            let outer = layers.line;
+            layers.line.get_or_insert_with(|| line.of(t, at));
+            layers.names.push("base64");
+            self.layer(&bytes, layers);
+            layers.names.pop();
+            layers.line = outer;
         }
         if self.findings.len() == before && layers.names.len() < 2 {
             self.unescape(t, layers);
         }
-    }
-
-    /// The value as a whole is the value of its name, as an environment variable is.
-    fn whole(&mut self, t: &[u8], hits: &mut Vec<Hit>) {
-        let value = t.trim_ascii();
-        if value.len() > 8192 || value.is_empty() || value.contains(&b'\n') {
-            return;
-        }
-        let class = names::classify(self.name.as_bytes());
-        if class <= names::Name::Public {
-            return;
-        }
-        let inner = values::trim(value);
-        let inner = [&b"Bearer "[..], b"base64:"]
-            .iter()
-            .fold(inner, |v, start| v.strip_prefix(*start).unwrap_or(v));
-        if values::classify(inner) != values::Value::Literal || !values::is_secret(class, inner) {
-            return;
-        }
-        // `key: {"a": 1}`, `auth: user=x` are texts with names of their own.
-        if class != names::Name::Password
-            && (inner.contains(&b' ')
-                || inner.iter().any(|b| matches!(b, b'{' | b'=' | b','))
-                    && !inner.ends_with(b"=")
-                    && !inner.contains(&b':'))
-        {
-            return;
-        }
-        if inner.contains(&b'{') || memchr::memmem::find(inner, b"://").is_some() {
-            return;
-        }
-        let words = names::Words::of(self.name.as_bytes());
-        if class != names::Name::Password && names::is_identifier(&words) {
-            return;
-        }
-        let kind = match class {
-            names::Name::Password => Other::Password,
-            names::Name::Secret if inner.len() == 40 && words.iter().any(|w| w == b"aws") => Other::AwsSecretKey,
-            _ if matches!(words.get(0), b"key" | b"keys") => Other::ApiKey,
-            _ => Other::Secret,
-        };
-        let start = inner.as_ptr() as usize - t.as_ptr() as usize;
-        hits.push(Hit::new(kind.kind(), start, start + inner.len()));
     }
 
     /// Key stores and keys in DER.
@@ -292,13 +253,9 @@ impl Work<'_> {
     }
 
     /// The hits of a text become findings.
-    fn tell(&mut self, t: &[u8], hits: &mut Vec<Hit>, layers: &Layers) {
-        if hits.is_empty() {
-            return;
-        }
-        settle(hits);
+    fn tell(&mut self, t: &[u8], hits: &[Hit], layers: &Layers) {
         let mut line = LineCount::default();
-        for hit in hits.iter() {
+        for hit in hits {
             let at = layers.line.unwrap_or_else(|| line.of(t, hit.start));
             let excerpt = mask::excerpt(t, hit, hits);
             self.push(hit.kind, hit.confidence, at, excerpt, layers, &t[hit.start..hit.end]);
@@ -352,6 +309,49 @@ impl Work<'_> {
             again("references", decode::references(t));
         }
     }
+}
+
+/// The value as a whole is the value of its name, as an environment variable is.
+fn whole(name: &str, t: &[u8], hits: &mut Vec<Hit>) {
+    let value = t.trim_ascii();
+    if value.len() > 8192 || value.is_empty() || value.contains(&b'\n') {
+        return;
+    }
+    let class = names::classify(name.as_bytes());
+    if class <= names::Name::Public {
+        return;
+    }
+    let inner = values::trim(value);
+    let inner = [&b"Bearer "[..], b"base64:"]
+        .iter()
+        .fold(inner, |v, start| v.strip_prefix(*start).unwrap_or(v));
+    if values::classify(inner) != values::Value::Literal || !values::is_secret(class, inner) {
+        return;
+    }
+    // `key: {"a": 1}`, `auth: user=x` are texts with names of their own.
+    if class != names::Name::Password
+        && (inner.contains(&b' ')
+            || inner.iter().any(|b| matches!(b, b'{' | b'=' | b','))
+                && !inner.ends_with(b"=")
+                && !inner.contains(&b':'))
+    {
+        return;
+    }
+    if inner.contains(&b'{') || memchr::memmem::find(inner, b"://").is_some() {
+        return;
+    }
+    let words = names::Words::of(name.as_bytes());
+    if class != names::Name::Password && names::is_identifier(&words) {
+        return;
+    }
+    let kind = match class {
+        names::Name::Password => Other::Password,
+        names::Name::Secret if inner.len() == 40 && words.iter().any(|w| w == b"aws") => Other::AwsSecretKey,
+        _ if matches!(words.get(0), b"key" | b"keys") => Other::ApiKey,
+        _ => Other::Secret,
+    };
+    let start = inner.as_ptr() as usize - t.as_ptr() as usize;
+    hits.push(Hit::new(kind.kind(), start, start + inner.len()));
 }
 
 /// An escape with digits behind it.
@@ -430,3 +430,6 @@ impl LineCount {
         self.line + 1
     }
 }
+
+#[cfg(test)]
+mod tests;

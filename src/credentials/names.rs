@@ -86,6 +86,38 @@ const NOT_ENDS: &[&[u8]] = &[
     b"sealedsecret",
 ];
 
+const WORDS_IN_KEY: &[&[u8]] = &[
+    b"monkey",
+    b"turkey",
+    b"hockey",
+    b"jockey",
+    b"donkey",
+    b"whiskey",
+    b"hotkey",
+    b"rowkey",
+    b"sortkey",
+    b"groupkey",
+    b"primarykey",
+    b"foreignkey",
+    b"partitionkey",
+    b"cachekey",
+    b"pubkey",
+    b"publickey",
+    b"turnkey",
+    b"lackey",
+    b"malarkey",
+    b"hashkey",
+    b"rangekey",
+    b"objectkey",
+    b"mapkey",
+    b"itemkey",
+    b"labelkey",
+    b"nodekey",
+    b"indexkey",
+    b"fieldkey",
+    b"subkey",
+];
+
 /// A name in lower case, as words.
 pub struct Words {
     text: [u8; LONGEST * 2],
@@ -396,6 +428,10 @@ fn of_last(words: &Words, at: usize) -> Name {
     }
     if PUBLICS.contains(last) {
         return Name::Public;
+    }
+    // `codakey`, `sumokey`, and none of the English words.
+    if last.len() > 4 && last.ends_with(b"key") && !WORDS_IN_KEY.contains(&last) {
+        return Name::Service;
     }
     if SERVICE_NAMES.contains(last) {
         return Name::Service;

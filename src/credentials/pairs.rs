@@ -6,7 +6,28 @@
 use super::scan::line_start;
 
 /// Values are looked at as far as this.
-pub const LONGEST: usize = 4096;
+pub const LONGEST: usize = 1024;
+/// Values are always looked at as far as this.
+const SHORT: usize = 128;
+
+/// How much of a text may still be looked at ahead of the pass, so that the whole stays linear in its length.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead(usize);
+
+impl Ahead {
+    pub fn of(text: &[u8]) -> Ahead {
+        Ahead(2 * text.len() + (16 << 10))
+    }
+
+    /// How far a value may be looked for.
+    pub fn reach(self) -> usize {
+        if self.0 >= LONGEST { LONGEST } else { SHORT }
+    }
+
+    pub fn spend(&mut self, bytes: usize) {
+        self.0 = self.0.saturating_sub(bytes);
+    }
+}
 
 /// What stands between a name and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +130,11 @@ pub fn is_quote(t: &[u8], i: usize) -> bool {
 }
 
 /// What is between quotes; without the closing one it goes to the end of the line.
-pub fn quoted(t: &[u8], open: usize) -> (usize, usize) {
+pub fn quoted(t: &[u8], open: usize, reach: usize) -> (usize, usize) {
     let escaped = t[open] == b'\\';
     let quote = if escaped { t[open + 1] } else { t[open] };
     let from = open + 1 + usize::from(escaped);
-    let most = t.len().min(from + LONGEST);
+    let most = t.len().min(from + reach);
     let mut i = from;
     while i < most {
         let b = t[i];
@@ -136,13 +157,30 @@ pub fn quoted(t: &[u8], open: usize) -> (usize, usize) {
     (from, most)
 }
 
-/// Where a value ends.
-pub fn bare_or_quoted(t: &[u8], value: usize, separator: Separator, at_line_start: bool) -> (usize, usize) {
-    if is_quote(t, value) {
-        return quoted(t, value);
+/// Which of the three sorts of brackets one is.
+fn bracket(b: u8) -> usize {
+    match b {
+        b'{' | b'}' => 0,
+        b'[' | b']' => 1,
+        _ => 2,
     }
-    let most = t.len().min(value + LONGEST);
-    let stop = |at: usize| -> bool {
+}
+
+/// Where a value ends.
+pub fn bare_or_quoted(
+    t: &[u8],
+    value: usize,
+    separator: Separator,
+    at_line_start: bool,
+    reach: usize,
+) -> (usize, usize) {
+    if is_quote(t, value) {
+        return quoted(t, value, reach);
+    }
+    let most = t.len().min(value + reach);
+    // Brackets that the value itself has opened are its own.
+    let mut opened = [false; 3];
+    let mut stop = |at: usize| -> bool {
         let b = t[at];
         match b {
             b'\n' | b'\r' => true,
@@ -155,8 +193,11 @@ pub fn bare_or_quoted(t: &[u8], value: usize, separator: Separator, at_line_star
             b' ' | b'\t' => separator != Separator::Colon,
             b'&' | b';' => !at_line_start || separator == Separator::Space,
             b',' => !at_line_start || matches!(t.get(at + 1), None | Some(b' ' | b'\n' | b'"' | b'\'')),
-            b'}' | b']' => !at_line_start && !t[value..at].contains(&(b - 2)),
-            b')' => !at_line_start && !t[value..at].contains(&b'('),
+            b'{' | b'[' | b'(' => {
+                opened[bracket(b)] = true;
+                false
+            }
+            b'}' | b']' | b')' => !at_line_start && !opened[bracket(b)],
             b'|' => separator == Separator::Cell,
             _ => false,
         }

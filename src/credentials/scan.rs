@@ -7,7 +7,7 @@
 use super::kinds::{Kind, Other};
 use super::names::{self, Name, Words};
 use super::pairs::{
-    LONGEST, Separator, bare_or_quoted, block, is_quote, quoted, separator, skip_spaces, starts_line, trim_range,
+    Ahead, LONGEST, Separator, bare_or_quoted, block, is_quote, quoted, separator, skip_spaces, starts_line, trim_range,
 };
 use super::runs::{Next, Runs};
 use super::values::{self, Value};
@@ -59,6 +59,7 @@ pub fn text(t: &[u8], hits: &mut Vec<Hit>, layer: &mut dyn FnMut(usize, &[u8])) 
         layer,
         until: 0,
         is_jwk: false,
+        ahead: Ahead::of(t),
     };
     let mut runs = Runs::new(t);
     let mut at = 0;
@@ -83,6 +84,7 @@ pub(super) struct Scan<'a, 't> {
     /// Long runs that begin before this were looked at.
     pub(super) until: usize,
     is_jwk: bool,
+    ahead: Ahead,
 }
 
 impl Scan<'_, '_> {
@@ -159,7 +161,7 @@ impl Scan<'_, '_> {
         let length = end - start;
         // A token has digits, or goes on behind a sign.
         let token = ((length >= 10 && (digits || length >= 30))
-            || matches!(next, b'/' | b'+' | b'$' | b'!')
+            || matches!(next, b'/' | b'+' | b'$' | b'!' | b'~')
             || next == b':' && matches!(t[start], b'p' | b's'))
             && (self.token(start) || (dashes > 0 && name < end && self.token(name)));
         if digits
@@ -262,11 +264,8 @@ impl Scan<'_, '_> {
             // `var dbPassword string = "…"`, `password_hash => …`: the word before says it.
             return;
         }
-        if class == Name::Password
-            && separator == Separator::Comma
-            && !t[..start].ends_with(b"\"")
-            && !t[..start].ends_with(b"'")
-        {
+        // Of a call, not of a list: `define('NAME', 'value')`.
+        if separator == Separator::Comma && (start < 2 || !t[..start - 1].trim_ascii_end().ends_with(b"(")) {
             class = Name::Other;
         }
         self.values(class, (start, end), separator, value);
@@ -275,7 +274,8 @@ impl Scan<'_, '_> {
     /// `name: DB_PASSWORD` and, after it, `value: …`.
     fn pair(&mut self, value: usize) -> bool {
         let t = self.t;
-        let (from, to) = bare_or_quoted(t, value, Separator::Colon, false);
+        let (from, to) = bare_or_quoted(t, value, Separator::Colon, false, self.ahead.reach());
+        self.ahead.spend(to - from);
         if to - from < 2 || to - from > 96 {
             return false;
         }
@@ -328,7 +328,7 @@ impl Scan<'_, '_> {
         // A word of a type before the value: `: str = "…"`.
         let first = self.at(skip_spaces(t, value + 1));
         if self.at(value) == b'[' && separator != Separator::Space && matches!(first, b'"' | b'\'' | b'\n') {
-            let stop = t[value..t.len().min(value + LONGEST)]
+            let stop = t[value..t.len().min(value + self.ahead.reach())]
                 .iter()
                 .position(|b| *b == b']')
                 .map_or(value, |at| value + at);
@@ -336,7 +336,7 @@ impl Scan<'_, '_> {
             let mut items = 0;
             while at < stop && items < 64 {
                 if matches!(t[at], b'"' | b'\'') {
-                    let (from, to) = quoted(t, at);
+                    let (from, to) = quoted(t, at, self.ahead.reach());
                     self.value(class, name, separator, from, to, true);
                     at = to + 1;
                     items += 1;
@@ -357,7 +357,7 @@ impl Scan<'_, '_> {
         }
         let at_line_start = starts_line(t, name.0);
         let is_quoted = is_quote(t, value);
-        let (from, to) = bare_or_quoted(t, value, separator, at_line_start);
+        let (from, to) = bare_or_quoted(t, value, separator, at_line_start, self.ahead.reach());
         if separator == Separator::Tag && !t[to..].starts_with(b"</") {
             return;
         }
@@ -374,7 +374,7 @@ impl Scan<'_, '_> {
             if self.at(at) != b'-' || self.at(at + 1) != b' ' {
                 return;
             }
-            let (from, to) = bare_or_quoted(t, skip_spaces(t, at + 1), Separator::Colon, true);
+            let (from, to) = bare_or_quoted(t, skip_spaces(t, at + 1), Separator::Colon, true, self.ahead.reach());
             if memchr::memmem::find(&t[from..to], b": ").is_some() {
                 return;
             }
@@ -396,6 +396,7 @@ impl Scan<'_, '_> {
         is_quoted: bool,
     ) {
         let t = self.t;
+        self.ahead.spend(to - from);
         let (mut from, to) = trim_range(t, from, to);
         if from >= to || to - from > LONGEST * 2 {
             return;
@@ -496,31 +497,36 @@ impl Scan<'_, '_> {
         self.push(hit);
     }
 
-    /// A line of a configuration that has its names and values side by side: `requirepass hunter2`.
+    /// A line of a configuration that has its names and values side by side: `requirepass hunter2`, `--password x`, or
+    /// one of netrc(5).
     fn is_directive(&self, name: (usize, usize), from: usize, to: usize) -> bool {
         let t = self.t;
         if t[..name.0].ends_with(b"-") {
             return true;
         }
-        let line = line_start(t, name.0);
-        let before = t[line..name.0].trim_ascii();
-        let rest = t[to..]
-            .iter()
-            .position(|b| *b == b'\n')
-            .map_or(&t[to..], |n| &t[to..to + n])
+        let before = t[line_start(t, name.0)..name.0].trim_ascii();
+        let rest = t[to..t.len().min(to + 128)]
+            .split(|b| *b == b'\n')
+            .next()
+            .unwrap_or_default()
             .trim_ascii();
-        let _ = from;
-        // netrc(5), and lines of users with a password at their end.
-        let words = before.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
-        let keyed = words
-            .clone()
-            .any(|w| matches!(w, b"login" | b"user" | b"machine" | b"username" | b"account"));
-        (before.is_empty() || keyed && words.count() <= 5) && rest.is_empty() && !t[name.0..name.1].contains(&b'-')
-            || keyed
-                && before.len() < 80
-                && (rest.is_empty() || rest.starts_with(b"#"))
-                && t[name.0..name.1].ends_with(b"password")
+        if !rest.is_empty() || t[name.0..name.1].contains(&b'-') && !before.is_empty() && before.len() > 80 {
+            return false;
+        }
+        let mut words = before.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let of_user = words.any(|w| matches!(w, b"login" | b"user" | b"machine" | b"username" | b"account"));
+        // Words of a language stand side by side as well: `Passwort eingeben`.
+        of_user && before.len() <= 80
+            || before.is_empty() && !t[from..to].iter().all(u8::is_ascii_lowercase)
+            || before.is_empty() && names_login(t, name.0)
     }
+}
+
+/// Whether the line before is one of netrc(5), which may be written one word a line.
+fn names_login(t: &[u8], at: usize) -> bool {
+    let before = t[..line_start(t, at)].trim_ascii_end();
+    let line = &before[line_start(before, before.len())..];
+    line.trim_ascii().starts_with(b"login ") || line.trim_ascii().starts_with(b"machine ")
 }
 
 /// Names of names: the value of another is what matters.

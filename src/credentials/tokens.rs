@@ -198,7 +198,8 @@ fn varied(body: &[u8]) -> bool {
         return false;
     }
     let digits = body.iter().filter(|b| b.is_ascii_digit()).count();
-    if digits * 10 >= body.len() * 7 {
+    let ends_in_uuid = body.len() >= 36 && random::is_uuid(&body[body.len() - 36..]);
+    if digits * 10 >= body.len() * 6 || ends_in_uuid {
         return true;
     }
     if digits >= 2 && random::score(body) > -4.0 {

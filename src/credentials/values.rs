@@ -68,6 +68,9 @@ const PUBLICS: &str = "\
     MIIBIjANBgkq MFkwEwYHKoZI sha256: sha512: sha1: md5: sha256- sha512- sha384- h1: iVBORw0KGgo /9j/4AA R0lGOD \
     data:image PD94bWwg UEsDB xpub age1";
 
+/// Characters that tell what a value is.
+const ENOUGH: usize = 384;
+
 /// What a value is, whatever its name.
 pub fn classify(value: &[u8]) -> Value {
     let value = trim(value);
@@ -77,6 +80,9 @@ pub fn classify(value: &[u8]) -> Value {
     if value.len() > 8192 {
         return Value::Text;
     }
+    // What it is shows at its beginning.
+    let whole = value;
+    let value = &value[..value.len().min(ENOUGH)];
     let mut lower = [0; 64];
     let short = value.len().min(lower.len());
     lower[..short].copy_from_slice(&value[..short]);
@@ -85,16 +91,16 @@ pub fn classify(value: &[u8]) -> Value {
     if is_placeholder(value, lower) {
         return Value::Placeholder;
     }
-    if begins(CIPHERTEXTS, value) || is_sealed(value) || is_jwe(value) {
+    if CIPHERTEXT.begin(value) || is_sealed(value) || is_jwe(whole) {
         return Value::Ciphertext;
     }
     if is_template(value) {
         return Value::Template;
     }
-    if begins(PUBLICS, value) {
+    if PUBLIC.begin(value) {
         return Value::Public;
     }
-    if begins(REFERENCES, lower) || is_path(value) || is_code(value) {
+    if REFERENCE.begin(lower) || is_path(value) || is_code(value) {
         return Value::Reference;
     }
     if is_number(value) {
@@ -106,18 +112,33 @@ pub fn classify(value: &[u8]) -> Value {
     Value::Literal
 }
 
-/// Whether a value begins with one of these; `·` stands for a space.
-fn begins(starts: &'static str, value: &[u8]) -> bool {
-    starts
-        .split_ascii_whitespace()
-        .any(|start| match start.split_once('·') {
-            None => value.starts_with(start.as_bytes()),
-            Some((head, tail)) => value
-                .strip_prefix(head.as_bytes())
-                .and_then(|rest| rest.strip_prefix(b" "))
-                .is_some_and(|rest| rest.starts_with(tail.as_bytes())),
-        })
+/// Beginnings, and the bytes that these begin with.
+struct Starts {
+    first: [bool; 256],
+    all: Vec<Vec<u8>>,
 }
+
+impl Starts {
+    /// From a list with spaces between; `·` stands for a space.
+    fn new(list: &str) -> Starts {
+        let all: Vec<Vec<u8>> = list
+            .split_ascii_whitespace()
+            .map(|start| start.replace('·', " ").into_bytes())
+            .collect();
+        let mut first = [false; 256];
+        all.iter().for_each(|start| first[usize::from(start[0])] = true);
+        Starts { first, all }
+    }
+
+    fn begin(&self, value: &[u8]) -> bool {
+        value.first().is_some_and(|b| self.first[usize::from(*b)])
+            && self.all.iter().any(|start| value.starts_with(start))
+    }
+}
+
+static REFERENCE: LazyLock<Starts> = LazyLock::new(|| Starts::new(REFERENCES));
+static CIPHERTEXT: LazyLock<Starts> = LazyLock::new(|| Starts::new(CIPHERTEXTS));
+static PUBLIC: LazyLock<Starts> = LazyLock::new(|| Starts::new(PUBLICS));
 
 /// Whether a literal is one that a name of this sort makes a secret.
 pub fn is_secret(name: Name, value: &[u8]) -> bool {
@@ -125,21 +146,45 @@ pub fn is_secret(name: Name, value: &[u8]) -> bool {
     match name {
         Name::Password => value.len() >= 3 && !value.contains(&b' ') && !is_reference_by_words(value),
         Name::Secret => value.len() >= 8 && looks_secret(value),
-        Name::Service => value.len() >= 16 && random::is_random(value) && has_digit(value),
+        Name::Service => value.len() >= 16 && has_digit(value) && (random::is_random(value) || is_grouped(value)),
         Name::Other | Name::Public => false,
     }
 }
 
 /// Drawn at random, or at least nothing that a person would write for another.
 pub fn looks_secret(value: &[u8]) -> bool {
+    let value = &value[..value.len().min(ENOUGH)];
     if value.contains(&b' ') || is_reference_by_words(value) || random::is_repetitive(value) || is_host(value) {
         return false;
     }
     random::is_random(value)
         || random::is_uuid(value)
         || is_bootstrap(value)
+        || is_grouped(value)
+        || is_block(value)
         || (value.len() >= 8 && parts_random(value))
         || (value.len() >= 8 && mixed(value) && !is_words(value))
+}
+
+/// Letters and digits in groups as a UUID has them, whatever the characters: `aaff9112-x1ms-jzxn-fwee-…`.
+pub fn is_grouped(value: &[u8]) -> bool {
+    let mut groups = value.split(|b| *b == b'-');
+    value.len() >= 24
+        && has_digit(value)
+        && groups.clone().count() >= 4
+        && groups.next().is_some_and(|first| first.len() == 8)
+        && value.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+        && groups.all(|group| (4..=20).contains(&group.len()))
+        && value.split(|b| *b == b'-').filter(|group| has_digit(group)).count() >= 2
+}
+
+/// One block of letters and digits that is no word with a number behind it.
+fn is_block(value: &[u8]) -> bool {
+    value.len() >= 16
+        && value.iter().all(u8::is_ascii_alphanumeric)
+        && has_digit(value)
+        && value.iter().any(u8::is_ascii_alphabetic)
+        && random::score(value) > -2.0
 }
 
 /// Six characters, a dot and sixteen (Kubernetes documentation, Bootstrap Tokens: token format).

@@ -13,8 +13,6 @@ pub struct Row {
     pub id: String,
     pub configmap: Value,
     pub labels: Vec<Label>,
-    #[serde(default)]
-    pub origin: String,
 }
 
 #[derive(Deserialize)]

@@ -147,7 +147,6 @@ impl fmt::Display for Score {
             ("keys", self.key),
             ("ConfigMaps", self.configmap),
             ("rows derived from other tools", self.derived),
-            ("keys of real repositories", self.real),
         ];
         for (name, c) in rows {
             writeln!(
@@ -161,7 +160,14 @@ impl fmt::Display for Score {
                 c.flagged
             )?;
         }
-        writeln!(f, "leaks {}", self.leaks)?;
+        let real = self.real;
+        writeln!(
+            f,
+            "keys of real repositories flagged: {} of {}; alerts that tell a labelled secret: {}",
+            real.flagged,
+            real.flagged + real.clean,
+            self.leaks
+        )?;
         for (title, groups) in [("kind", &self.kinds), ("origin", &self.origins)] {
             writeln!(f, "\n| {title} | credentials | found | clean | flagged |")?;
             writeln!(f, "|---|---|---|---|---|")?;
