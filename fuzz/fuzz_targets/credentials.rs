@@ -11,7 +11,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut findings = Vec::new();
     Detector::new(&[1; 32]).scan(&name, value, &mut findings);
     let ranges = ranges(&name, value);
-    assert_eq!(findings.is_empty(), ranges.is_empty(), "{findings:?} {ranges:?}");
+    assert!(findings.is_empty() || !ranges.is_empty(), "{findings:?}");
     for &(start, end) in &ranges {
         assert!(start <= end && end <= value.len());
     }

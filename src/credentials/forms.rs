@@ -257,7 +257,8 @@ const PROGRAMS: &[(&[u8], &[Takes])] = &[
 ];
 
 /// By the first and the last character: most words end here.
-fn may_be_program(name: &[u8]) -> bool {
+#[inline]
+pub fn may_be_program(name: &[u8]) -> bool {
     static ENDS: LazyLock<[u64; 64]> = LazyLock::new(|| {
         let mut ends = [0; 64];
         for (program, _) in PROGRAMS {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use super::words::{NEUTRAL, OF_SECRET_KEYS, PASSWORD, PUBLIC, SECRET, SERVICES};
 
@@ -26,18 +26,38 @@ const LONGEST: usize = 96;
 /// Words of one name that are looked at, from its end.
 const WORDS: usize = 12;
 
-type Set = LazyLock<HashSet<&'static [u8]>>;
-
-fn set(words: &'static str) -> HashSet<&'static [u8]> {
-    words.split_ascii_whitespace().map(str::as_bytes).collect()
+/// What a word is; bits, as one may be several things.
+mod is {
+    pub const PASSWORD: u8 = 1;
+    pub const SECRET: u8 = 2;
+    /// Makes a key a secret when it stands before it.
+    pub const OF_KEYS: u8 = 4;
+    pub const PUBLIC: u8 = 8;
+    pub const NEUTRAL: u8 = 16;
+    pub const SERVICE: u8 = 32;
 }
 
-static PASSWORDS: Set = LazyLock::new(|| set(PASSWORD));
-static SECRETS: Set = LazyLock::new(|| set(SECRET));
-static KEYS_OF: Set = LazyLock::new(|| set(OF_SECRET_KEYS));
-static PUBLICS: Set = LazyLock::new(|| set(PUBLIC));
-static NEUTRALS: Set = LazyLock::new(|| set(NEUTRAL));
-static SERVICE_NAMES: Set = LazyLock::new(|| set(SERVICES));
+static WORDS_OF: LazyLock<HashMap<&'static [u8], u8>> = LazyLock::new(|| {
+    let mut words = HashMap::new();
+    for (list, bit) in [
+        (PASSWORD, is::PASSWORD),
+        (SECRET, is::SECRET),
+        (OF_SECRET_KEYS, is::OF_KEYS),
+        (PUBLIC, is::PUBLIC),
+        (NEUTRAL, is::NEUTRAL),
+        (SERVICES, is::SERVICE),
+    ] {
+        for word in list.split_ascii_whitespace() {
+            *words.entry(word.as_bytes()).or_insert(0) |= bit;
+        }
+    }
+    words
+});
+
+/// What a word is.
+fn word(word: &[u8]) -> u8 {
+    WORDS_OF.get(word).copied().unwrap_or(0)
+}
 
 /// Ends of words that are written together with what is before them: `PGPASSWORD`, `nexusPassword`, `authtoken`.
 const PASSWORD_ENDS: &[&[u8]] = &[
@@ -258,18 +278,38 @@ pub fn may_matter(name: &[u8]) -> bool {
     found || may_end(name)
 }
 
-/// The same for its end alone.
+/// The same for a word by its last letters, in few steps.
+#[inline]
+pub fn is_stem(word: &[u8]) -> bool {
+    match word.last_chunk::<4>() {
+        Some(end) => {
+            let window = u32::from_be_bytes(*end) | 0x2020_2020;
+            STEMS.ends(window)
+                | STEMS.is_short(window)
+                | (window as u16 == u16::from_be_bytes(*b"pw"))
+                | (end[3] >= 0x80)
+        }
+        None => may_end(word),
+    }
+}
+
+/// The same for its last word alone, without the number behind it.
 #[inline]
 pub fn may_end(name: &[u8]) -> bool {
+    let mut name = name;
+    while let [rest @ .., last] = name
+        && (last.is_ascii_digit() || matches!(last, b'_' | b'-' | b'.'))
+    {
+        name = rest;
+    }
+    // `TOKEN_PART_A`
+    if let [rest @ .., b'_', _] = name {
+        name = rest;
+    }
     match name {
         [.., a, b, c, d] => {
             let four = lower(&[*a, *b, *c, *d]);
-            STEMS.ends(four)
-                || STEMS.is_short(four)
-                || *d >= 0x80
-                || d.is_ascii_digit()
-                || matches!([c | 0x20, d | 0x20], [b'p', b'w'])
-                || *c == b'_'
+            STEMS.ends(four) || STEMS.is_short(four) || *d >= 0x80 || matches!([c | 0x20, d | 0x20], [b'p', b'w'])
         }
         [a, b, c] => STEMS.is_short(lower(&[*a, *b, *c])) || *c >= 0x80,
         [a, b] => matches!([a | 0x20, b | 0x20], [b'p', b'w'] | [b's', b'k'] | [b'a', b'k']),
@@ -359,7 +399,7 @@ pub fn classify(name: &[u8]) -> Name {
 pub fn of_words(words: &Words) -> Name {
     let mut at = 0;
     // `DB_PASSWORD_1`, `token_part_a`, `password_base64`.
-    while at < words.count && at < 4 && (is_number(words.get(at)) || NEUTRALS.contains(words.get(at))) {
+    while at < words.count && at < 4 && (is_number(words.get(at)) || word(words.get(at)) & is::NEUTRAL != 0) {
         at += 1;
     }
     let mut best = of_last(words, at);
@@ -388,17 +428,15 @@ fn of_last(words: &Words, at: usize) -> Name {
         if joined.len() == last.len() {
             continue;
         }
-        if PASSWORDS.contains(joined) {
-            return Name::Password;
-        }
-        if SECRETS.contains(joined) {
-            return Name::Secret;
-        }
-        if PUBLICS.contains(joined) {
-            return Name::Public;
+        match word(joined) {
+            bits if bits & is::PASSWORD != 0 => return Name::Password,
+            bits if bits & is::SECRET != 0 => return Name::Secret,
+            bits if bits & is::PUBLIC != 0 => return Name::Public,
+            _ => {}
         }
     }
-    if PASSWORDS.contains(last) {
+    let (bits, bits_before) = (word(last), word(before));
+    if bits & is::PASSWORD != 0 {
         return match before {
             b"no" | b"use" | b"has" | b"allow" | b"enable" | b"disable" | b"require" | b"change" | b"reset"
             | b"forgot" | b"min" | b"max" | b"show" | b"hide" => Name::Other,
@@ -406,17 +444,17 @@ fn of_last(words: &Words, at: usize) -> Name {
         };
     }
     if matches!(last, b"key" | b"keys") {
-        return match before {
-            _ if PUBLICS.contains(before) => Name::Public,
-            _ if KEYS_OF.contains(before) || SERVICE_NAMES.contains(before) || SECRETS.contains(before) => Name::Secret,
+        return match bits_before {
+            bits if bits & is::PUBLIC != 0 => Name::Public,
+            bits if bits & (is::OF_KEYS | is::SERVICE | is::SECRET) != 0 => Name::Secret,
             _ => Name::Service,
         };
     }
-    if SECRETS.contains(last) {
+    if bits & is::SECRET != 0 {
         return match before {
             b"existing" | b"pull" | b"tls" | b"use" | b"has" | b"no" | b"enable" | b"disable" | b"max" | b"min"
             | b"next" => Name::Other,
-            _ if PUBLICS.contains(before) => Name::Public,
+            _ if bits_before & is::PUBLIC != 0 => Name::Public,
             _ => Name::Secret,
         };
     }
@@ -426,17 +464,18 @@ fn of_last(words: &Words, at: usize) -> Name {
     if SECRET_ENDS.iter().any(|end| last.ends_with(end)) && !NOT_ENDS.contains(&last) {
         return Name::Secret;
     }
-    if PUBLICS.contains(last) {
+    if bits & is::PUBLIC != 0 {
         return Name::Public;
     }
     // `codakey`, `sumokey`, and none of the English words.
     if last.len() > 4 && last.ends_with(b"key") && !WORDS_IN_KEY.contains(&last) {
         return Name::Service;
     }
-    if SERVICE_NAMES.contains(last) {
-        return Name::Service;
+    if bits & is::SERVICE != 0 {
+        Name::Service
+    } else {
+        Name::Other
     }
-    Name::Other
 }
 
 fn is_number(word: &[u8]) -> bool {
@@ -446,7 +485,7 @@ fn is_number(word: &[u8]) -> bool {
 /// Names of things that look drawn at random and are for everybody: identifiers and digests.
 pub fn is_identifier(words: &Words) -> bool {
     let last = words.get(0);
-    PUBLICS.contains(last)
+    word(last) & is::PUBLIC != 0
         || matches!(
             last,
             b"id"
@@ -504,10 +543,10 @@ pub fn is_identifier(words: &Words) -> bool {
 }
 
 /// Whether a word before a value says that it is secret.
-pub fn is_secret_word(word: &[u8]) -> bool {
-    SECRETS.contains(word) || PASSWORDS.contains(word) || matches!(word, b"key" | b"access" | b"api" | b"private")
+pub fn is_secret_word(text: &[u8]) -> bool {
+    word(text) & (is::SECRET | is::PASSWORD) != 0 || matches!(text, b"key" | b"access" | b"api" | b"private")
 }
 
-pub fn is_service(word: &[u8]) -> bool {
-    SERVICE_NAMES.contains(word)
+pub fn is_service(text: &[u8]) -> bool {
+    word(text) & is::SERVICE != 0
 }

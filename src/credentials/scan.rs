@@ -139,6 +139,14 @@ impl Scan<'_, '_> {
     /// Looks at the run `start..end`; returns where to go on.
     fn run(&mut self, start: usize, end: usize, digits: bool) -> usize {
         let t = self.t;
+        let next = self.at(end);
+        // Most of a text is words, and most words say nothing.
+        if next == b' ' && !digits && end - start < 18 && t[start].is_ascii_alphabetic() {
+            let word = &t[start..end];
+            if !(names::is_stem(word) | forms::may_be_program(word)) {
+                return end;
+            }
+        }
         if t[start] == b'-'
             && (t[start..end].starts_with(b"-----BEGIN") || t[start..].starts_with(b"---- BEGIN SSH2 ENC"))
         {
@@ -154,7 +162,6 @@ impl Scan<'_, '_> {
             }
             return end;
         }
-        let next = self.at(end);
         // Long options and list items: `--password`, `-pSECRET`.
         let dashes = t[start..end].iter().take_while(|b| **b == b'-').count();
         let name = start + dashes;
@@ -200,10 +207,24 @@ impl Scan<'_, '_> {
                 }
             }
         }
-        if (digits && length >= 10 || length >= 18 || matches!(next, b'+' | b'/')) && start >= self.until {
+        if start >= self.until && self.is_long(start, end, digits) {
             return self.long(start, end);
         }
         end
+    }
+
+    /// Whether a run is long enough to say something by itself. Without a digit nothing is drawn at random, but for letters
+    /// in one piece; base64 may begin with a few before a sign of its own.
+    fn is_long(&self, start: usize, end: usize, digits: bool) -> bool {
+        let run = &self.t[start..end];
+        match self.at(end) {
+            b'+' | b'/' | b'=' | b'~' if run.len() >= 3 => {
+                digits || run.len() >= 18 || run.iter().any(u8::is_ascii_uppercase)
+            }
+            _ if run.len() < 10 => false,
+            _ if digits => run.len() >= 20 || longest_part(run) >= 10,
+            _ => run.len() >= 18 && run[..18].iter().all(u8::is_ascii_alphanumeric),
+        }
     }
 
     /// Addresses that hold a secret, below whatever name of a customer: `contoso.webhook.office.com`.
@@ -230,8 +251,8 @@ impl Scan<'_, '_> {
         let name = &t[start..end];
         // Behind a space only a name whose last word says it counts; prose is full of others.
         if matches!(self.at(end), b' ' | b'\t')
-            && !matches!(self.at(skip_spaces(t, end)), b':' | b'=' | b'!' | b'?' | b'+')
             && !names::may_end(name)
+            && !matches!(self.at(skip_spaces(t, end)), b':' | b'=' | b'!' | b'?' | b'+')
         {
             return;
         }
@@ -527,6 +548,16 @@ fn names_login(t: &[u8], at: usize) -> bool {
     let before = t[..line_start(t, at)].trim_ascii_end();
     let line = &before[line_start(before, before.len())..];
     line.trim_ascii().starts_with(b"login ") || line.trim_ascii().starts_with(b"machine ")
+}
+
+/// The most letters and digits in one piece.
+fn longest_part(run: &[u8]) -> usize {
+    let (mut part, mut longest) = (0, 0);
+    for b in run {
+        part = if b.is_ascii_alphanumeric() { part + 1 } else { 0 };
+        longest = longest.max(part);
+    }
+    longest
 }
 
 /// Names of names: the value of another is what matters.
