@@ -73,6 +73,18 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 const IMPLIED: &[(&str, &str)] = &[
     ("Command run in a pod", "ka.target.resource = pods"),
     ("Command run in a pod", "ka.target.subresource = exec"),
+    ("ConfigMap holds credentials", "ka.verb in (create, update, patch)"),
+    ("ConfigMap holds credentials", "ka.target.resource = configmaps"),
+    ("ConfigMap holds credentials", "not ka.target.subresource exists"),
+    // A macro for its users, which is false as it stands.
+    ("ConfigMap holds credentials", "not ka.auditid = \"\""),
+    ("ConfigMap not inspectable", "ka.verb in (create, update, patch)"),
+    ("ConfigMap not inspectable", "ka.target.resource = configmaps"),
+    ("ConfigMap not inspectable", "not ka.target.subresource exists"),
+    ("Credentials in a pod template", "ka.verb in (create, update, patch)"),
+    ("Credentials in a pod template", "ka.pod.credentials exists"),
+    ("Credentials in an annotation", "ka.verb in (create, update, patch)"),
+    ("Credentials in an annotation", "ka.annotations.credentials exists"),
     ("File copied through a session", "ka.target.resource = pods"),
     (
         "File copied through a session",
