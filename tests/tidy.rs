@@ -123,6 +123,10 @@ fn files_are_readable_in_one_sitting() {
 fn generated_documentation_is_fresh() {
     for (file, text) in [
         ("docs/fields.md", saker::cli::fields::documentation()),
+        (
+            "docs/credential-kinds.md",
+            saker::cli::fields::credentials::documentation(),
+        ),
         ("docs/metrics.md", saker::metrics::documentation()),
         ("docs/diagnostics.md", documentation::documentation()),
     ] {

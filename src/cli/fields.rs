@@ -1,4 +1,4 @@
-//! `saker fields`: the field tables.
+//! `saker fields`: the field tables, and that of credentials.
 
 use std::process::ExitCode;
 
@@ -8,14 +8,19 @@ use super::print;
 use crate::event::Source;
 use crate::fields::{Argument, Catalog, Field, Origin};
 
+pub mod credentials;
+
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  saker fields\n  saker fields --source syscall\n  saker fields --format json | jq '.[].name'"
+    after_help = "Examples:\n  saker fields\n  saker fields --source syscall\n  saker fields --credentials\n  saker fields --format json | jq '.[].name'"
 )]
 pub struct FieldsArgs {
     /// Source whose fields are listed
     #[arg(long, default_value = "k8s_audit", value_parser = Source::RULE_SOURCES.map(Source::name))]
     source: String,
+    /// The kinds of credentials that are found in configuration, in the place of fields
+    #[arg(long, conflicts_with = "source")]
+    credentials: bool,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -28,6 +33,14 @@ enum Format {
 }
 
 pub fn run(args: FieldsArgs) -> ExitCode {
+    if args.credentials {
+        let text = match args.format {
+            Format::Text => credentials::text(),
+            Format::Json => credentials::json(),
+            Format::Markdown => credentials::markdown(),
+        };
+        return print(text.as_bytes());
+    }
     let source = Source::from_name(&args.source).unwrap_or(Source::K8sAudit);
     let catalog = Catalog::of(source);
     let text = match args.format {

@@ -9,9 +9,11 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::config::{self, Config};
 
 pub mod fields;
+mod progress;
 mod record;
 mod replay;
 mod rules;
+mod scan;
 mod serve;
 mod sessions;
 pub mod setup;
@@ -37,9 +39,11 @@ enum Command {
     Record(record::RecordArgs),
     /// Who came into which container, what ran, what was alerted
     Sessions(sessions::SessionsArgs),
+    /// Find credentials in manifests and files
+    Scan(scan::ScanArgs),
     /// Check and list rules
     Rules(rules::RulesArgs),
-    /// List the fields that rules can use
+    /// List the fields that rules can use, or the kinds of credentials
     Fields(fields::FieldsArgs),
     /// Make certificates, API-server configuration, and saker.yaml
     Setup(setup::SetupArgs),
@@ -56,7 +60,7 @@ pub fn main() -> ExitCode {
             // Help and version are no errors; a closed pipe is none either.
             let _ = error.print();
             return if error.use_stderr() {
-                ExitCode::from(USAGE)
+                ExitCode::from(usage_code())
             } else {
                 ExitCode::SUCCESS
             };
@@ -67,6 +71,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(args),
         Command::Record(args) => record::run(args),
         Command::Sessions(args) => sessions::run(args),
+        Command::Scan(args) => scan::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Fields(args) => fields::run(args),
         Command::Setup(args) => setup::run(args),
@@ -75,6 +80,14 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "saker", &mut script);
             print(&script)
         }
+    }
+}
+
+/// The exit code of wrong usage. Of `saker scan` all errors have the same one, beside that of findings.
+fn usage_code() -> u8 {
+    match std::env::args_os().nth(1) {
+        Some(command) if command == "scan" => scan::ERROR,
+        _ => USAGE,
     }
 }
 

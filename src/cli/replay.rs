@@ -1,20 +1,18 @@
 //! `saker replay`: recorded events in, alerts out.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::serve::Format;
-use super::{configured, fail};
+use super::{configured, fail, progress};
 use crate::app::{host, load_rules};
 use crate::config::{FileSourceConfig, Matching, StartAt};
 use crate::event::Source;
 use crate::replay::Replay;
-use crate::sources::audit::files::{self, Chunk, Input};
+use crate::sources::audit::files::{self, Chunk};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -128,7 +126,7 @@ enum Stop {
 
 fn once(paths: &[PathBuf], replay: &mut Replay) -> Result<(), Stop> {
     let inputs = files::expand(paths).map_err(Stop::Read)?;
-    let progress = progress(&inputs);
+    let progress = progress::bar(files::total_size(&inputs));
     let mut before = 0;
     for input in &inputs {
         let mut chunks = files::open(input).map_err(Stop::Read)?;
@@ -183,25 +181,6 @@ fn follow(paths: &[PathBuf], replay: &mut Replay) -> Result<(), Stop> {
         Some(error) => Err(Stop::Write(error)),
         None => Ok(()),
     }
-}
-
-/// A bar on a terminal for inputs that take a while; nothing elsewhere.
-fn progress(inputs: &[Input]) -> ProgressBar {
-    const WORTH_A_BAR: u64 = 64 << 20;
-    let total = files::total_size(inputs);
-    if !io::stderr().is_terminal() || total.is_some_and(|t| t < WORTH_A_BAR) {
-        return ProgressBar::hidden();
-    }
-    let bar = match total {
-        Some(total) => ProgressBar::new(total),
-        None => ProgressBar::new_spinner(),
-    };
-    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
 }
 
 /// Alerts are written in pieces of about this size.

@@ -15,7 +15,7 @@ const PREFIX: &str = "SAKER_";
 /// Variables that begin like an override and are none: of logging and of the test suite.
 const NOT_OVERRIDES: &[&str] = &["SAKER_LOG", "SAKER_CONFORMANCE_DIR", "SAKER_EXECS", "SAKER_ADMISSION"];
 
-/// As [`NOT_OVERRIDES`], for every variable that begins so.
+/// As [`NOT_OVERRIDES`], for every variable that begins so and does not go on with the second underscore of a section.
 const NOT_OVERRIDE_PREFIXES: &[&str] = &["SAKER_CREDENTIALS_"];
 
 /// Why there is no configuration.
@@ -122,7 +122,8 @@ fn override_from(variables: &BTreeMap<String, String>, root: &mut Node, problems
         let Some(rest) = name.strip_prefix(PREFIX) else {
             continue;
         };
-        if NOT_OVERRIDES.contains(&name.as_str()) || NOT_OVERRIDE_PREFIXES.iter().any(|p| name.starts_with(p)) {
+        let is_below = |prefix: &&str| name.strip_prefix(*prefix).is_some_and(|rest| !rest.starts_with('_'));
+        if NOT_OVERRIDES.contains(&name.as_str()) || NOT_OVERRIDE_PREFIXES.iter().any(is_below) {
             continue;
         }
         let steps: Vec<String> = rest.split("__").map(str::to_lowercase).collect();

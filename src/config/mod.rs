@@ -5,11 +5,14 @@
 //! holds the one against the other, and `validate` has the rules that concern more than one key.
 
 mod check;
+mod credentials;
 mod load;
 mod schema;
+mod size;
 mod tree;
 mod validate;
 
+pub use credentials::{AllowEntry, CredentialsConfig};
 pub use load::{ConfigError, Problem, load};
 
 /// Every key of saker.yaml, as a path: `webhook.tls.cert`, `files[].path`, `outputs[http].url`.
@@ -45,6 +48,7 @@ pub struct Config {
     pub syscall: SyscallConfig,
     pub attribution: AttributionConfig,
     pub bus: BusConfig,
+    pub credentials: CredentialsConfig,
     pub status: StatusConfig,
     /// Where alerts go; empty means one stdout output.
     pub outputs: Vec<OutputConfig>,
@@ -719,34 +723,6 @@ pub mod duration {
         parse(&text).ok_or_else(|| {
             D::Error::custom(format!(
                 "`{text}` is not a duration: write a number and ms, s, m or h, e.g. `10s`"
-            ))
-        })
-    }
-}
-
-/// `1024`, `64KiB`, `32MiB`, `1GiB`.
-mod size {
-    use serde::{Deserialize, Deserializer, de::Error};
-
-    pub fn parse(text: &str) -> Option<u64> {
-        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (digits, unit) = text.split_at(split);
-        let number: u64 = digits.parse().ok()?;
-        let unit = match unit.trim() {
-            "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return None,
-        };
-        number.checked_mul(unit)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(d)?;
-        parse(&text).ok_or_else(|| {
-            D::Error::custom(format!(
-                "`{text}` is not a size: write bytes, or a number and KiB, MiB or GiB, e.g. `32MiB`"
             ))
         })
     }

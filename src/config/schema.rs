@@ -69,6 +69,7 @@ pub(super) const ROOT: &[Key] = &[
     key("syscall", Kind::Section(SYSCALL)),
     key("attribution", Kind::Section(ATTRIBUTION)),
     key("bus", Kind::Section(BUS)),
+    key("credentials", Kind::Section(CREDENTIALS)),
     key("status", Kind::Section(STATUS)),
     key("outputs", Kind::List(&Kind::Output)),
     key("log", Kind::Section(LOG)),
@@ -175,6 +176,16 @@ pub(super) const BUS: &[Key] = &[
     key("max_age", Kind::Duration),
     key("max_bytes", Kind::Size),
     key("replicas", count(5)),
+];
+
+pub(super) const CREDENTIALS: &[Key] = &[key("allow", Kind::List(&Kind::Section(ALLOW)))];
+
+pub(super) const ALLOW: &[Key] = &[
+    key("namespace", Kind::Text),
+    key("name", Kind::Text),
+    key("key", Kind::Text),
+    key("kind", Kind::Text),
+    key("file", Kind::Text),
 ];
 
 pub(super) const TLS: &[Key] = &[

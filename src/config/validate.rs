@@ -6,11 +6,14 @@ use hyper::Uri;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::load::Problem;
-use super::tree::Node;
+use super::schema::closest;
+use super::tree::{Entry, Node, Value};
 use super::{
-    BusConfig, BusKind, Config, FileSourceConfig, HttpConfig, OutputConfig, OutputKind, SyslogConfig, UserField,
-    WebhookConfig,
+    AllowEntry, BusConfig, BusKind, Config, FileSourceConfig, HttpConfig, OutputConfig, OutputKind, SyslogConfig,
+    UserField, WebhookConfig,
 };
+use crate::credentials::allow::kind_names;
+use crate::engine::pattern::wildcard;
 
 /// Facility names of RFC 5424 section 6.2.1 as syslog.conf spells them.
 const FACILITIES: &[&str] = &[
@@ -27,6 +30,7 @@ pub(super) fn check(config: &Config, root: &Node, problems: &mut Vec<Problem>) {
     validator.webhook(&config.webhook);
     validator.files(&config.files);
     validator.bus(&config.bus);
+    validator.allow(&config.credentials.allow);
     validator.outputs(&config.outputs);
     let (webhook, status) = (&config.webhook, &config.status);
     if webhook.enabled && status.enabled && webhook.listen == status.listen && webhook.listen.port() != 0 {
@@ -51,11 +55,18 @@ impl Validator<'_> {
     }
 
     fn is_given(&self, path: &str) -> bool {
-        let mut node = Some(self.root);
-        for step in path.split('.') {
-            node = node.and_then(|n| n.get(step));
-        }
-        node.is_some()
+        self.find(path).is_some()
+    }
+
+    fn find(&self, path: &str) -> Option<&Node> {
+        path.split('.').try_fold(self.root, |node, step| node.get(step))
+    }
+
+    /// Whether a section says anything: what is wrong in it has been reported.
+    fn has_members(&self, path: &str) -> bool {
+        let given = |entries: &[Entry]| entries.iter().any(|entry| !matches!(entry.node.value, Value::Null));
+        self.find(path)
+            .is_some_and(|node| matches!(&node.value, Value::Map(entries) if given(entries)))
     }
 
     /// Two keys that only make sense together. Asked of the tree, so that a key whose value is wrong counts as given.
@@ -248,6 +259,29 @@ impl Validator<'_> {
                 "`bus` has more than one way to say who connects".to_owned(),
                 "give one of `credentials`, `token_file`, and `user` with `password`",
             );
+        }
+    }
+
+    fn allow(&mut self, entries: &[AllowEntry]) {
+        for (index, entry) in entries.iter().enumerate() {
+            let path = format!("credentials.allow.{index}");
+            if entry.is_empty() && !self.has_members(&path) {
+                self.report(
+                    &path,
+                    format!("`credentials.allow[{index}]` says nothing"),
+                    "give at least one of `namespace`, `name`, `key`, `kind` and `file`",
+                );
+            }
+            let Some(kind) = &entry.kind else { continue };
+            if kind_names().iter().any(|name| wildcard(kind, name)) {
+                continue;
+            }
+            let help = match closest(kind, kind_names()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "`saker fields --credentials` lists the kinds".to_owned(),
+            };
+            let message = format!("`{}` is not a kind of credential", kind.escape_debug());
+            self.report(&format!("{path}.kind"), message, &help);
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Everything here is pure: bytes in, findings out.
 
+pub mod allow;
 mod context;
 pub mod decode;
 pub mod forms;

@@ -16,11 +16,11 @@ pub mod load;
 mod operator;
 pub mod parser;
 pub mod partial;
-mod pattern;
+pub(crate) mod pattern;
 mod program;
 pub mod source;
 mod transform;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use compile::{Environment, Loaded, Options, load, load_in};
 pub use eval::{Evaluator, Run};

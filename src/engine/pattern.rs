@@ -155,6 +155,25 @@ fn class(name: &[u8]) -> Option<&'static [(u8, u8)]> {
     })
 }
 
+/// `*` stands for any text; everything else for itself.
+pub fn wildcard(pattern: &str, name: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(first) else {
+        return false;
+    };
+    let parts: Vec<&str> = rest.split('*').collect();
+    let (last, middle) = parts.split_last().map_or(("", &[][..]), |(l, m)| (*l, m));
+    for part in middle {
+        match name.find(part) {
+            Some(at) => name = &name[at + part.len()..],
+            None => return false,
+        }
+    }
+    name.ends_with(last)
+}
+
 /// Path prefixes for `pmatch`, by components: `/opt/dir` covers `/opt/dir/x` and not `/opt/dir2`.
 #[derive(Clone, Debug, Default)]
 pub struct PathPrefixes {
@@ -478,6 +497,21 @@ mod tests {
         }
         for pattern in ["(?i)a", r"\d", "a*?", r"(g)\1", "(?:a)", "a**", "*a", "[a", "(a", r"\b"] {
             assert!(regex(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn wildcards() {
+        for (pattern, name, want) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "anything", true),
+            ("*exec*", "Attach/exec Pod", true),
+            ("a*c", "abc", true),
+            ("a*c", "ab", false),
+            ("a*b*c", "a1b2c", true),
+        ] {
+            assert_eq!(wildcard(pattern, name), want, "{pattern} {name}");
         }
     }
 }

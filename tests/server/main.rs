@@ -21,6 +21,7 @@ mod material;
 mod outputs;
 mod reload;
 mod replay;
+mod scan;
 mod sessions;
 mod status;
 mod stop;

@@ -173,7 +173,7 @@ const fn level(code: Code) -> &'static str {
 }
 
 /// A file's name as a relative reference (RFC 3986).
-fn uri(file: &str) -> String {
+pub fn uri(file: &str) -> String {
     let mut out = String::new();
     for byte in file.bytes() {
         match byte {

@@ -14,7 +14,7 @@ use crate::rulefiles::{self, RuleFilesError};
 mod check;
 mod explain;
 mod fmt;
-mod formats;
+pub mod formats;
 mod list;
 mod lsp;
 mod schema;

@@ -287,6 +287,40 @@ bus:
 }
 
 #[test]
+fn the_allow_list_is_checked() {
+    let config = good(
+        "credentials: {allow: [{kind: '*_token', key: a*}, {file: tests/*}]}",
+        &[],
+    );
+    let [first, second] = &config.credentials.allow[..] else {
+        panic!("{:?}", config.credentials)
+    };
+    assert_eq!(
+        (first.kind.as_deref(), first.key.as_deref(), first.file.as_deref()),
+        (Some("*_token"), Some("a*"), None)
+    );
+    assert_eq!(second.file.as_deref(), Some("tests/*"));
+    let overridden = good("", &[("SAKER_CREDENTIALS__ALLOW", "[{kind: jwt}]")]);
+    assert_eq!(overridden.credentials.allow[0].kind.as_deref(), Some("jwt"));
+
+    insta::assert_snapshot!(report(
+        r#"
+credentials:
+  alow: []
+  allow:
+    - {}
+    - namespce: shop
+    - {name: x, kind: pasword}
+    - kind: nothing_like_it
+    - {kind: "x*"}
+    - {namespace: [a]}
+    - namespace:
+"#,
+        &[],
+    ));
+}
+
+#[test]
 fn variables_are_checked() {
     insta::assert_snapshot!(report(
         "cluster: a-${NOT_SET}\nlog:\n  level: '${LEVEL'\n",

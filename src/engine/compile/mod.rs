@@ -17,6 +17,7 @@ use super::index::Index;
 use super::lint::{self, Linted};
 use super::load::{Collector, Definitions, PLUGINS, Plugin, RuleDef};
 use super::parser;
+use super::pattern::wildcard;
 use super::program::{NodeId, Program, Rule, RuleSet};
 use super::source::{At, RuleFile, SourceMap};
 use crate::config::{AppendOutput, Matching, SelectBy, Selection, UserField};
@@ -360,25 +361,6 @@ fn conjuncts(expr: &Expr, catalog: &Catalog, builder: &mut Builder) -> Vec<(Stri
     }
 }
 
-/// `*` stands for any text; everything else for itself.
-fn wildcard(pattern: &str, name: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else {
-        return pattern == name;
-    };
-    let Some(mut name) = name.strip_prefix(first) else {
-        return false;
-    };
-    let parts: Vec<&str> = rest.split('*').collect();
-    let (last, middle) = parts.split_last().map_or(("", &[][..]), |(l, m)| (*l, m));
-    for part in middle {
-        match name.find(part) {
-            Some(at) => name = &name[at + part.len()..],
-            None => return false,
-        }
-    }
-    name.ends_with(last)
-}
-
 fn is_unknown_field(message: &str) -> bool {
     message.contains("nonexistent field")
         || message.starts_with("unknown filter")
@@ -500,20 +482,5 @@ mod tests {
         assert_eq!(load_for(&[Source::K8sAudit], ""), (true, vec![]));
         let skipped = load_for(&[Source::Syscall], "  skip-if-unknown-filter: true\n");
         assert_eq!(skipped, (true, vec![message.to_owned()]));
-    }
-
-    #[test]
-    fn wildcards() {
-        for (pattern, name, want) in [
-            ("a", "a", true),
-            ("a", "ab", false),
-            ("*", "anything", true),
-            ("*exec*", "Attach/exec Pod", true),
-            ("a*c", "abc", true),
-            ("a*c", "ab", false),
-            ("a*b*c", "a1b2c", true),
-        ] {
-            assert_eq!(wildcard(pattern, name), want, "{pattern} {name}");
-        }
     }
 }

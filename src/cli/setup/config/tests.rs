@@ -83,6 +83,7 @@ fn with_everything_switched_on_it_loads_and_shows_the_defaults() {
     shown.bus.servers.clear();
     shown.bus.tls = default.bus.tls.clone();
     (shown.bus.credentials, shown.bus.token_file) = (None, None);
+    shown.credentials.allow.clear();
     (shown.bus.user, shown.bus.password) = (None, None);
     assert_eq!(format!("{shown:?}"), format!("{default:?}"));
 
