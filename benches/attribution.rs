@@ -533,6 +533,7 @@ fn pipeline() {
                 Arc::new(host()),
                 DeadLetter::open(&DeadLetterConfig::default()).expect("no file"),
                 publisher,
+                Arc::default(),
             )
         };
         let all = [

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::alert::{Renderer, identity};
 use crate::config::AttributionConfig;
+use crate::credentials::inspection::Inspector;
 use crate::engine::{Evaluator, Rule, RuleSet};
 use crate::event::audit::Tapes;
 use crate::event::syscall::Record;
@@ -71,6 +72,15 @@ impl Replay {
     #[must_use]
     pub fn attributing(self, attribution: AttributionConfig) -> Replay {
         Replay { attribution, ..self }
+    }
+
+    /// Tells credentials with this allow-list.
+    #[must_use]
+    pub fn inspecting(self, inspector: Inspector) -> Replay {
+        Replay {
+            tapes: Tapes::new(Arc::new(inspector)),
+            ..self
+        }
     }
 
     /// The node of the recording at hand, as it was at the end.

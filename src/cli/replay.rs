@@ -10,6 +10,8 @@ use super::serve::Format;
 use super::{configured, fail, progress};
 use crate::app::{host, load_rules};
 use crate::config::{FileSourceConfig, Matching, StartAt};
+use crate::credentials::allow::Allow;
+use crate::credentials::inspection::Inspector;
 use crate::event::Source;
 use crate::replay::Replay;
 use crate::sources::audit::files::{self, Chunk};
@@ -92,7 +94,10 @@ pub fn run(args: ReplayArgs) -> ExitCode {
         config.cluster.clone(),
         matches!(args.format, Format::Json),
     )
-    .attributing(config.attribution.clone());
+    .attributing(config.attribution.clone())
+    .inspecting(Inspector::new(Allow {
+        entries: config.credentials.allow.clone(),
+    }));
     let result = if args.follow {
         follow(&args.files, &mut replay)
     } else {

@@ -34,7 +34,11 @@ pub fn pem(t: &[u8], start: usize) -> (Option<Hit>, usize) {
         return (None, stop.max(start + label_end));
     }
     let (first, last) = base64_span(inner);
-    if last <= first || count_base64(&inner[first..last]) < BODY || is_masked(&inner[first..last]) {
+    if last <= first
+        || count_base64(&inner[first..last]) < BODY
+        || !begins_with_base64(&inner[first..last])
+        || is_masked(&inner[first..last])
+    {
         return (None, start + label_end);
     }
     let mut hit = Hit::new(Other::PrivateKey.kind(), body + first, body + last);
@@ -90,6 +94,12 @@ fn count_base64(text: &[u8]) -> usize {
     text.iter()
         .filter(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'='))
         .count()
+}
+
+/// A line of base64, and not a word of prose.
+fn begins_with_base64(text: &[u8]) -> bool {
+    let is_body = |b: &&u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=');
+    text.iter().take_while(is_body).count() >= 20
 }
 
 fn is_masked(text: &[u8]) -> bool {

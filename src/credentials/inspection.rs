@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use super::allow::Allow;
 use super::{Detector, Finding};
 
 /// A part of an event that is inspected as a whole.
@@ -43,23 +44,26 @@ pub enum Inspected {
 #[derive(Debug)]
 pub struct Inspector {
     pub detector: Detector,
+    /// What is known and not told.
+    pub allow: Allow,
 }
 
 impl Inspector {
     /// An inspector with a key that nobody else has.
-    pub fn new() -> Inspector {
+    pub fn new(allow: Allow) -> Inspector {
         let mut key = [0; 32];
         // INVARIANT: a system without randomness runs no TLS either. Tags never leave the process.
         let _ = SystemRandom::new().fill(&mut key);
         Inspector {
             detector: Detector::new(&key),
+            allow,
         }
     }
 }
 
 impl Default for Inspector {
     fn default() -> Inspector {
-        Inspector::new()
+        Inspector::new(Allow::default())
     }
 }
 

@@ -323,7 +323,7 @@ fn whole(name: &str, t: &[u8], hits: &mut Vec<Hit>) {
         return;
     }
     let inner = values::trim(value);
-    let inner = [&b"Bearer "[..], b"base64:"]
+    let inner = [&b"Bearer "[..], b"Basic ", b"Token ", b"base64:"]
         .iter()
         .fold(inner, |v, start| v.strip_prefix(*start).unwrap_or(v));
     if values::classify(inner) != values::Value::Literal || !values::is_secret(class, inner) {

@@ -11,6 +11,7 @@ mod admission;
 mod answers;
 mod batches;
 mod client;
+mod configmaps;
 mod configuration;
 mod credentials;
 mod files;

@@ -124,9 +124,19 @@ fn inspect(part: Part, event: &AuditEvent<'_>, tapes: &mut Tapes) -> Inspected {
     if !concerns(part, event, tapes) {
         return Inspected::Nothing;
     }
+    let mut target = |member: &str| {
+        let target = object(event, tapes, Member::ObjectRef).and_then(|target| target.member(member));
+        let mut text = Vec::new();
+        if let Some(value) = target {
+            value.push_text(&mut text);
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    };
     let mut work = Work {
         inspector: &inspector,
         part,
+        namespace: target("namespace"),
+        name: target("name"),
         found: Vec::new(),
         findings: Vec::new(),
         text: Decoded::default(),
@@ -186,6 +196,9 @@ fn concerns(part: Part, event: &AuditEvent<'_>, tapes: &mut Tapes) -> bool {
 struct Work<'i> {
     inspector: &'i Inspector,
     part: Part,
+    /// Of the object, for the allow-list.
+    namespace: String,
+    name: String,
     found: Vec<Found>,
     findings: Vec<Finding>,
     /// The value at hand without its escapes; wiped when this is over.
@@ -344,6 +357,10 @@ impl Work<'_> {
     fn scan(&mut self, key: &str, name: &str, value: &[u8]) {
         self.inspector.detector.scan(name, value, &mut self.findings);
         for finding in self.findings.drain(..) {
+            let allow = &self.inspector.allow;
+            if allow.allows(&self.namespace, &self.name, key, finding.kind, None) {
+                continue;
+            }
             let same = |other: &Found| {
                 *other.key == *key && other.finding.tag == finding.tag && other.finding.kind == finding.kind
             };

@@ -108,6 +108,7 @@ impl AuditPipeline {
         host: Arc<Host>,
         dead_letter: DeadLetter,
         publisher: Publisher,
+        inspector: Arc<Inspector>,
     ) -> AuditPipeline {
         AuditPipeline {
             rules,
@@ -118,7 +119,7 @@ impl AuditPipeline {
             seen: Seen::new(),
             seen_bad: Seen::new(),
             told: Seen::lasting(),
-            inspector: Arc::default(),
+            inspector,
             idle: Mutex::new(Vec::new()),
             first: AtomicU64::new(0),
             number: AtomicU64::new(0),
