@@ -26,7 +26,8 @@ pub fn pem(t: &[u8], start: usize) -> (Option<Hit>, usize) {
     let label = &line[..label_end];
     let body = start + label_end + 5;
     let rest = &t[body.min(t.len())..t.len().min(body + PEM)];
-    let end = values::find(rest, b"-----END").or_else(|| values::find(rest, b"---- END"));
+    // Whatever comes next with dashes ends it.
+    let end = values::find(rest, b"-----").or_else(|| values::find(rest, b"---- END"));
     let inner = &rest[..end.unwrap_or(rest.len())];
     let stop = body + end.unwrap_or(0);
     let private = values::find(label, b"PRIVATE KEY").is_some();

@@ -267,15 +267,23 @@ fn is_mark(c: char) -> bool {
 #[inline]
 pub fn may_matter(name: &[u8]) -> bool {
     let mut window = 0_u32;
-    let mut found = false;
     for (at, &b) in name.iter().enumerate() {
         window = window << 8 | u32::from(b | 0x20);
-        // Words of three letters count where they end.
-        found |= at >= 3 && STEMS.ends(window)
-            || at >= 2 && STEMS.is_short(window) && name.get(at + 1).is_none_or(|b| !b.is_ascii_lowercase())
-            || b >= 0x80;
+        if b >= 0x80 {
+            return true;
+        }
+        // Words are told by their ends.
+        if name.get(at + 1).is_some_and(u8::is_ascii_lowercase) {
+            continue;
+        }
+        if (at >= 3 && STEMS.ends(window))
+            | (at >= 2 && STEMS.is_short(window))
+            | (window as u16 == u16::from_be_bytes(*b"pw"))
+        {
+            return true;
+        }
     }
-    found || may_end(name)
+    may_end(name)
 }
 
 /// The same for a word by its last letters, in few steps.

@@ -168,8 +168,9 @@ impl Scan<'_, '_> {
         let length = end - start;
         // A token has digits, or goes on behind a sign.
         let token = ((length >= 10 && (digits || length >= 30))
-            || matches!(next, b'/' | b'+' | b'$' | b'!' | b'~')
-            || next == b':' && matches!(t[start], b'p' | b's'))
+            || next == b'/' && (digits || length >= 10 || t[start].is_ascii_uppercase())
+            || matches!(next, b'+' | b'$' | b'!' | b'~')
+            || next == b':' && (length == 6 || length >= 10))
             && (self.token(start) || (dashes > 0 && name < end && self.token(name)));
         if digits
             && !token
@@ -266,23 +267,18 @@ impl Scan<'_, '_> {
             [b'0'..=b'9', b',' | b'\n' | b' ' | b'}', ..] => return,
             _ => {}
         }
-        let pairs = is_pair(name);
-        let matters = match separator {
-            Separator::Space | Separator::Comma | Separator::Cell => names::may_end(name),
-            _ => pairs || names::may_matter(name),
-        };
-        if !matters {
+        if is_pair(name) && self.pair(value) {
             return;
         }
-        if t[..start].ends_with(b"${") || t[..start].ends_with(b"$(") || t[..start].ends_with(b"$") {
+        let matters = match separator {
+            Separator::Space | Separator::Comma | Separator::Cell => names::may_end(name),
+            _ => names::may_matter(name),
+        };
+        if !matters || matches!(t[..start], [.., b'$'] | [.., b'$', b'{' | b'(']) {
             return;
         }
         let mut class = names::of_words(&Words::of(name));
-        if pairs && class <= Name::Service && self.pair(value) {
-            return;
-        }
         if class == Name::Other {
-            // `var dbPassword string = "…"`, `password_hash => …`: the word before says it.
             return;
         }
         // Of a call, not of a list: `define('NAME', 'value')`.
