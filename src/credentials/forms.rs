@@ -504,6 +504,13 @@ pub fn file(key: &[u8], t: &[u8], hits: &mut Vec<Hit>) {
             && !line.contains(&b'"')
         {
             line.rsplit(|b| *b == b':').next()
+        } else if users && line.starts_with(b"[") && colons >= 1 {
+            // sasl_passwd of postfix(5): `[host]:port user:password`.
+            let login = line.split(u8::is_ascii_whitespace).nth(1).unwrap_or_default();
+            login
+                .contains(&b':')
+                .then(|| login.rsplit(|b| *b == b':').next())
+                .flatten()
         } else if chap {
             line.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).nth(2)
         } else {

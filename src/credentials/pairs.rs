@@ -63,6 +63,7 @@ pub fn separator(t: &[u8], start: usize, end: usize) -> Option<(Separator, usize
     i = skip_spaces(t, i);
     // A type in between: `password: str = "…"`, `var token string = "…"`.
     let typed = |i: usize| {
+        let i = i + t[i..].iter().take(2).take_while(|b| matches!(b, b'&' | b'*')).count();
         let word = t[i..].iter().take(12).take_while(|b| b.is_ascii_alphabetic()).count();
         let known = matches!(
             &t[i..i + word],

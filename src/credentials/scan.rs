@@ -262,7 +262,7 @@ impl Scan<'_, '_> {
         };
         // What opens a structure, is a word of the format or a small number is no secret.
         match t.get(value..).unwrap_or_default() {
-            [] | [b'{' | b'}' | b',' | b']' | b')' | b'*' | b'=', ..] => return,
+            [] | [b'{' | b'}' | b',' | b']' | b')' | b'=', ..] => return,
             [b't', b'r', b'u', b'e', ..] | [b'f', b'a', b'l', b's', b'e', ..] | [b'n', b'u', b'l', b'l', ..] => return,
             [b'0'..=b'9', b',' | b'\n' | b' ' | b'}', ..] => return,
             _ => {}
@@ -341,7 +341,21 @@ impl Scan<'_, '_> {
     /// The value, or the values of a list.
     fn values(&mut self, class: Name, name: (usize, usize), separator: Separator, value: usize) {
         let t = self.t;
-        let value = skip_spaces(t, value);
+        let mut value = skip_spaces(t, value);
+        // `**Password:** x`, a line that goes on behind a backslash, `<Password><Value>x</Value>`.
+        if t[value..].starts_with(b"** ") {
+            value = skip_spaces(t, value + 2);
+        }
+        if t[value..].starts_with(b"\\\n") {
+            value = skip_spaces(t, value + 2);
+        }
+        if separator == Separator::Tag {
+            let inner = [&b"<value>"[..], b"<string>", b"<Value>"];
+            value += inner
+                .into_iter()
+                .find(|tag| t[value..].starts_with(tag))
+                .map_or(0, <[u8]>::len);
+        }
         // A word of a type before the value: `: str = "…"`.
         let first = self.at(skip_spaces(t, value + 1));
         if self.at(value) == b'[' && separator != Separator::Space && matches!(first, b'"' | b'\'' | b'\n') {
@@ -430,6 +444,8 @@ impl Scan<'_, '_> {
             b"ApiKey ",
             b"Bot ",
             b"SSWS ",
+            b"!!str ",
+            b"!!binary ",
             b"base64:",
             b"{noop}",
             b"plain:",

@@ -201,6 +201,22 @@ const FOUND: &[(&str, &str, &str)] = &[
     ("a", "Server=db;User Id=app;Password=hunter2;Encrypt=true", "password"),
     ("a", "host=db user=app password=hunter2 dbname=app", "password"),
     ("a", "AccountName=a;AccountKey=RRRR==;EndpointSuffix=x", "api_key"),
+    ("README.md", "**Password:** R\n", "password"),
+    ("a.rs", "let api_key: &str = \"R\";", "api_key"),
+    ("a.yaml", "password: !!str R\n", "password"),
+    ("a.properties", "db.password=\\\n  R\n", "password"),
+    ("run.sh", "app --password \\\n  R\n", "password"),
+    (
+        "a.xml",
+        "<AdministratorPassword><Value>hunter2</Value></AdministratorPassword>",
+        "password",
+    ),
+    ("a.plist", "<key>password</key><string>hunter2</string>", "password"),
+    (
+        "sasl_passwd",
+        "[smtp.example.com]:587 app@example.com:hunter2\n",
+        "password_file",
+    ),
     // Other languages.
     ("a.yaml", "contraseña: hunter2\n", "password"),
     ("a.yaml", "пароль: hunter2\n", "password"),

@@ -112,11 +112,10 @@ fn labelled_configmaps() {
     println!("{score}");
     let (remain, all) = left_in_objects(&rows, &alerts);
     println!("objects as they are printed: {remain} of {all} labelled secrets are not masked");
-    // What a row says of itself; another corpus is measured and not judged.
+    // Another corpus is measured and not judged.
     if std::env::var_os("SAKER_CREDENTIALS_CORPUS").is_none() {
         score.check();
     }
-    assert_eq!(score.leaks, 0, "an alert tells a labelled secret");
 }
 
 /// How many labelled secrets stand in what alerts print of the objects, and how many there are.

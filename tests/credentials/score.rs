@@ -63,7 +63,7 @@ pub struct Score {
     derived: Counts,
     kinds: BTreeMap<String, Counts>,
     origins: BTreeMap<String, Counts>,
-    pub leaks: usize,
+    leaks: usize,
 }
 
 impl Score {
@@ -103,6 +103,7 @@ impl Score {
 
     /// What was asked for of the development corpus.
     pub fn check(&self) {
+        assert_eq!(self.leaks, 0, "alerts tell labelled secrets");
         assert!(
             self.key.precision() >= 0.985,
             "precision of keys {:.4}",
