@@ -265,6 +265,10 @@ const CLEAN: &[(&str, &str)] = &[
     ("PASSWORD", "<your-password>"),
     ("PASSWORD", "xxxxxxxx"),
     ("PASSWORD", "********"),
+    (
+        "alert",
+        "findings=(app.env line 1: Password, medium: DB_PASSWORD=***) user=a",
+    ),
     ("PASSWORD", "REPLACE_ME"),
     ("PASSWORD", "null"),
     ("PASSWORD", "true"),

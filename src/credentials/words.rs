@@ -78,7 +78,7 @@ pub const PLACEHOLDER_PART: &str = "\
     changeme change-me change_me replace-me replace_me replaceme replace_with replace-with placeholder your_ your- \
     yourpassword yoursecret yourtoken yourkey yourapi my-secret- example dummy fixme todo: redacted insert- insert_ \
     enter- enter_ put-your put_your goes-here goes_here -here _here here> not-used not_used notreal not-real \
-    not_real not-a-real sample- sample_ fake- fake_ fill-in fill_in to-be- to_be_ xxxx **** .... ____ #### •• ●● \
+    not_real not-a-real sample- sample_ fake- fake_ fill-in fill_in to-be- to_be_ xxxx *** .... ____ #### •• ●● \
     from-secret from_secret from-env secretkeyref _token_here tobereplaced tobechanged setme insertyour somesecret \
     tokenhere stringhere keyhere accesstokenhere ask- see-vault in-vault lorem";
 
