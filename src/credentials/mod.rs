@@ -32,6 +32,9 @@ pub use kinds::Kind;
 use kinds::Other;
 use scan::Hit;
 
+/// The annotation in which `kubectl apply` keeps the object, as JSON: a second copy of every value.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
 /// How sure a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

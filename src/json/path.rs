@@ -118,6 +118,11 @@ fn plain_name(name: &str) -> &str {
     name
 }
 
+/// A token of a JSON pointer as it is meant: `~1` is a slash and `~0` a tilde (RFC 6901, section 4).
+pub fn unescaped(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
+}
+
 impl Path {
     /// Compiles a pointer as `jevt.value` takes it: the leading `/` is optional, `~1` and `~0` are decoded.
     pub fn pointer(text: &str) -> Path {
@@ -128,7 +133,7 @@ impl Path {
             };
         }
         let text = text.strip_prefix('/').unwrap_or(text);
-        let mut tokens = text.split('/').map(|token| token.replace("~1", "/").replace("~0", "~"));
+        let mut tokens = text.split('/').map(unescaped);
         let root = tokens.next().map(String::into_boxed_str);
         Path {
             root,

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::json::path::unescaped;
+
 /// A file of tests, beside the rules it tests.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,10 +228,7 @@ fn tokens(pointer: &str) -> Result<Vec<String>, String> {
     let rest = pointer
         .strip_prefix('/')
         .ok_or_else(|| format!("`{pointer}` is no JSON pointer: begin with `/`"))?;
-    Ok(rest
-        .split('/')
-        .map(|t| t.replace("~1", "/").replace("~0", "~"))
-        .collect())
+    Ok(rest.split('/').map(unescaped).collect())
 }
 
 /// Sets a value, making objects on the way; `-` appends to an array.

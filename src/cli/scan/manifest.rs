@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::documents::{self, Document};
-use crate::credentials::decode;
+use crate::credentials::{LAST_APPLIED, decode};
 use crate::engine::source::{At, Text};
 use crate::engine::yaml::{self, Node, NodeKind};
 
@@ -53,8 +53,6 @@ const WORKLOADS: &[&str] = &[
     "CronJob",
 ];
 const CONTAINERS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
-/// What `kubectl apply` keeps of the object, as JSON.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Gives every part of a file of this name.
 pub fn parts(name: &str, bytes: &[u8], give: &mut dyn FnMut(&Part)) {

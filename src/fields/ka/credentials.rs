@@ -4,13 +4,14 @@
 //! JSON patch. Without it, the object of the response is. What the audit log does not show is not called clean.
 
 use super::computed::constant;
-use super::effective::each_item;
+use super::effective::{PODS, each_item, push_command_line};
 use super::object::{Object, object};
-use crate::credentials::Finding;
 use crate::credentials::decode::{self, Decoded};
 use crate::credentials::inspection::{Found, Inspected, Inspector, Part};
+use crate::credentials::{Finding, LAST_APPLIED};
 use crate::event::audit::{AuditEvent, Member, Tapes};
 use crate::fields::{Scratch, Value};
+use crate::json::path::unescaped;
 use crate::json::{Kind, Tape};
 
 /// What is told of findings.
@@ -28,16 +29,6 @@ pub enum Fact {
 
 /// The kind that stands for an object that the audit log does not show.
 pub const NOT_INSPECTABLE: &str = "not_inspectable";
-
-const LAST_APPLIED: &[u8] = b"kubectl.kubernetes.io/last-applied-configuration";
-
-/// Places of pod specs, and of what holds their annotations.
-const PODS: &[&[&str]] = &[
-    &[],
-    &["spec", "template"],
-    &["spec", "jobTemplate", "spec", "template"],
-    &["template"],
-];
 
 /// The value of a fact about a part.
 pub fn extract(
@@ -240,23 +231,23 @@ impl Work<'_> {
         };
         let mut pointer = Vec::new();
         path.push_text(&mut pointer);
-        let mut steps = pointer.split(|b| *b == b'/').skip(1).map(unescape_pointer);
-        let steps: Vec<Vec<u8>> = steps.by_ref().take(16).collect();
-        let names: Vec<&[u8]> = steps.iter().map(Vec::as_slice).collect();
+        let pointer = String::from_utf8_lossy(&pointer);
+        let steps: Vec<String> = pointer.split('/').skip(1).take(16).map(unescaped).collect();
+        let names: Vec<&str> = steps.iter().map(String::as_str).collect();
         match (self.part, &names[..]) {
-            (_, [] | [b""]) => self.object(value),
-            (Part::ConfigMap, [b"data"]) => self.entries(value, false),
-            (Part::ConfigMap, [b"data", key]) => self.entry(key, value, false),
-            (Part::ConfigMap, [b"binaryData"]) => self.entries(value, true),
-            (Part::ConfigMap, [b"binaryData", key]) => self.entry(key, value, true),
-            (Part::ConfigMap, [b"metadata", b"annotations"]) => self.last_applied(value),
-            (Part::Annotations, [.., b"metadata", b"annotations"]) => self.entries(value, false),
-            (Part::Annotations, [.., b"metadata", b"annotations", key]) => self.entry(key, value, false),
-            (Part::Pod, [.., b"containers" | b"initContainers" | b"ephemeralContainers", _]) => self.container(value),
-            (Part::Pod, [.., b"env", _]) => self.variable(value),
-            (Part::Pod, [.., b"env"]) => value.elements(None).for_each(|variable| self.variable(variable)),
-            (Part::Pod, [.., b"command" | b"args", _]) => self.entry(b"args", value, false),
-            (Part::Pod, [.., b"spec"]) => self.pod(value),
+            (_, [] | [""]) => self.object(value),
+            (Part::ConfigMap, ["data"]) => self.entries(value, false),
+            (Part::ConfigMap, ["data", key]) => self.entry(key, value, false),
+            (Part::ConfigMap, ["binaryData"]) => self.entries(value, true),
+            (Part::ConfigMap, ["binaryData", key]) => self.entry(key, value, true),
+            (Part::ConfigMap, ["metadata", "annotations"]) => self.last_applied(value),
+            (Part::Annotations, [.., "metadata", "annotations"]) => self.entries(value, false),
+            (Part::Annotations, [.., "metadata", "annotations", key]) => self.entry(key, value, false),
+            (Part::Pod, [.., "containers" | "initContainers" | "ephemeralContainers", _]) => self.container(value),
+            (Part::Pod, [.., "env", _]) => self.variable(value),
+            (Part::Pod, [.., "env"]) => value.elements(None).for_each(|variable| self.variable(variable)),
+            (Part::Pod, [.., "command" | "args", _]) => self.entry("args", value, false),
+            (Part::Pod, [.., "spec"]) => self.pod(value),
             _ => {}
         }
     }
@@ -275,18 +266,7 @@ impl Work<'_> {
         });
         // Options and their values are elements of their own, so that they are read as one line.
         let mut line = Decoded::default();
-        for member in ["command", "args"] {
-            for word in container
-                .member(member)
-                .into_iter()
-                .flat_map(|list| list.elements(None))
-            {
-                if !line.is_empty() {
-                    line.push(b' ');
-                }
-                word.push_text(&mut line);
-            }
-        }
+        push_command_line(container, &mut line);
         let name = container.member("name").map(Object::raw).unwrap_or_default();
         let key = format!("{} args", String::from_utf8_lossy(name));
         self.scan(&key, "args", &line);
@@ -296,7 +276,7 @@ impl Work<'_> {
         if let Some((name, value)) = variable.member("name").zip(variable.member("value")) {
             let mut key = Vec::new();
             name.push_text(&mut key);
-            self.entry(&key, value, false);
+            self.entry(&String::from_utf8_lossy(&key), value, false);
         }
     }
 
@@ -308,33 +288,32 @@ impl Work<'_> {
             let at = |node| Object { node, ..object };
             let mut name = Vec::new();
             at(key).push_text(&mut name);
-            if self.part == Part::Annotations && name == LAST_APPLIED {
+            if self.part == Part::Annotations && name == LAST_APPLIED.as_bytes() {
                 continue;
             }
-            self.entry(&name, at(value), binary);
+            self.entry(&String::from_utf8_lossy(&name), at(value), binary);
         }
     }
 
-    fn entry(&mut self, key: &[u8], value: Object<'_>, binary: bool) {
+    fn entry(&mut self, key: &str, value: Object<'_>, binary: bool) {
         if value.kind() != Kind::String {
             return;
         }
-        let key = String::from_utf8_lossy(key);
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         // Growing would leave a copy behind that nobody wipes.
         text.reserve_exact(value.raw().len());
         value.push_text(&mut text);
         match binary.then(|| decode::base64(&text)).flatten() {
-            Some(bytes) => self.scan(&key, &key, &bytes),
-            None => self.scan(&key, &key, &text),
+            Some(bytes) => self.scan(key, key, &bytes),
+            None => self.scan(key, key, &text),
         }
         self.text = text;
     }
 
     /// The object as kubectl applied it, in an annotation: a second copy of every value.
     fn last_applied(&mut self, annotations: Object<'_>) {
-        annotations.each(&["kubectl.kubernetes.io/last-applied-configuration"], &mut |value| {
+        annotations.each(&[LAST_APPLIED], &mut |value| {
             let mut text = Decoded::default();
             text.reserve_exact(value.raw().len());
             value.push_text(&mut text);
@@ -372,28 +351,4 @@ impl Work<'_> {
             }
         }
     }
-}
-
-/// `~1` is a slash and `~0` a tilde (RFC 6901, section 4).
-fn unescape_pointer(step: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(step.len());
-    let mut at = 0;
-    while at < step.len() {
-        match &step[at..] {
-            [b'~', b'1', ..] => {
-                out.push(b'/');
-                at += 2;
-            }
-            [b'~', b'0', ..] => {
-                out.push(b'~');
-                at += 2;
-            }
-            [b, ..] => {
-                out.push(*b);
-                at += 1;
-            }
-            [] => break,
-        }
-    }
-    out
 }

@@ -67,7 +67,7 @@ const IN_BINDING: Parts = &[&["subjects"], &["roleRef"]];
 const IN_SERVICE: Parts = &[&["spec"]];
 
 /// Where pods are, as the path to the parent of their metadata and spec.
-const PODS: Parts = &[
+pub const PODS: Parts = &[
     &[],
     &["spec", "template"],
     &["spec", "jobTemplate", "spec", "template"],
@@ -291,6 +291,15 @@ fn pod_fact(fact: PodFact, pod: Pod<'_>, scratch: &mut Scratch) {
 
 fn command_line(container: Object<'_>, scratch: &mut Scratch) {
     let mut line = Vec::new();
+    push_command_line(container, &mut line);
+    if !line.is_empty() {
+        let text = scratch.text(|out| out.extend_from_slice(&line));
+        scratch.items.push(Value::Text(text));
+    }
+}
+
+/// Appends command and arguments of a container as one line.
+pub fn push_command_line(container: Object<'_>, line: &mut Vec<u8>) {
     for member in ["command", "args"] {
         for word in container
             .member(member)
@@ -300,12 +309,8 @@ fn command_line(container: Object<'_>, scratch: &mut Scratch) {
             if !line.is_empty() {
                 line.push(b' ');
             }
-            word.push_text(&mut line);
+            word.push_text(line);
         }
-    }
-    if !line.is_empty() {
-        let text = scratch.text(|out| out.extend_from_slice(&line));
-        scratch.items.push(Value::Text(text));
     }
 }
 
