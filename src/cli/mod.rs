@@ -83,6 +83,27 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Rows as lines whose cells stand below each other.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut out = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        out += cells.join("  ").trim_end();
+        out.push('\n');
+    }
+    out
+}
+
 /// The exit code of wrong usage. Of `saker scan` all errors have the same one, beside that of findings.
 fn usage_code() -> u8 {
     match std::env::args_os().nth(1) {

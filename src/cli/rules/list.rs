@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Which, broken, fail, place, print};
+use crate::cli::columns;
 use crate::engine::diagnostic::printable;
 use crate::engine::{Loaded, RuleSet};
 
@@ -71,21 +72,5 @@ fn table(loaded: &Loaded, rules: &RuleSet) -> String {
             place(loaded, &rule.name).map_or(String::new(), |(file, line)| format!("{}:{line}", printable(file))),
         ]
     }));
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut out = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        out += cells.join("  ").trim_end();
-        out.push('\n');
-    }
-    out
+    columns(&rows)
 }

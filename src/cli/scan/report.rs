@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::{Found, Scan};
+use crate::cli::columns;
 use crate::cli::fields::credentials::{Row, rows};
 use crate::cli::rules::formats::uri;
 use crate::credentials::Confidence;
@@ -28,23 +29,7 @@ pub fn table(scan: &Scan) -> String {
         ]
         .map(|cell| if cell.is_empty() { "-".to_owned() } else { safe(&cell) })
     }));
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut out = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        out += cells.join("  ").trim_end();
-        out.push('\n');
-    }
-    out + &summary(scan)
+    columns(&rows) + &summary(scan)
 }
 
 fn summary(scan: &Scan) -> String {
