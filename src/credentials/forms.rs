@@ -406,7 +406,7 @@ impl Words<'_> {
     }
 }
 
-/// Secrets that a mark inside them tells: `….atlasv1.…`, `…8Q~…`, `machine:port:db:user:password`.
+/// Secrets that a mark inside them tells: `….atlasv1.…`, `…8Q~…`; and PuTTY's keys, which begin with a run.
 pub fn marked(t: &[u8], start: usize, end: usize) -> Option<Hit> {
     let run = &t[start..end];
     if let Some(at) = values::find(run, b".atlasv1.") {

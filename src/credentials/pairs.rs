@@ -147,7 +147,6 @@ pub fn quoted(t: &[u8], open: usize, reach: usize) -> (usize, usize) {
             continue;
         }
         if b == quote && !escaped {
-            // A quote that is doubled is one of the value, if more follows on the line.
             return (from, i);
         }
         if b == b'\n' && (escaped || quote == b'\'' || quote == b'`') {

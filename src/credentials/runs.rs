@@ -91,8 +91,8 @@ impl<'t> Runs<'t> {
 /// Whether a byte belongs to a run.
 #[inline]
 pub const fn is_word(b: u8) -> bool {
-    let lower = b | 0x20;
-    (lower >= b'a' && lower <= b'z') | (b >= b'0' && b <= b'9') | (b >= 0x80) | (b == b'_') | (b == b'-') | (b == b'.')
+    let letter = (b | 0x20).wrapping_sub(b'a') < 26;
+    letter | (b.wrapping_sub(b'0') < 10) | (b >= 0x80) | (b == b'_') | (b == b'-') | (b == b'.')
 }
 
 fn block(t: &[u8], base: usize) -> Block {
@@ -111,10 +111,8 @@ fn classify(bytes: &[u8; 64]) -> Block {
     let mut digits = [0_u8; 64];
     for at in 0..64 {
         let b = bytes[at];
-        let lower = (b | 0x20).wrapping_sub(b'a') < 26;
-        let digit = b.wrapping_sub(b'0') < 10;
-        word[at] = u8::from(lower | digit | (b >= 0x80) | (b == b'_') | (b == b'-') | (b == b'.'));
-        digits[at] = u8::from(digit);
+        word[at] = u8::from(is_word(b));
+        digits[at] = u8::from(b.is_ascii_digit());
         sign[at] = u8::from((b == b'\\') | (b == b'$') | (b == b'{'));
     }
     Block {

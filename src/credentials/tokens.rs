@@ -143,29 +143,18 @@ impl Form {
         let token = &text[start..end];
         let found = &text[body..end];
         let prefix = self.prefix.len();
-        let checked = match self.kind.check {
+        let check = self.kind.check;
+        if !matches!(check, Check::None | Check::Jwt) && !varied(found) {
+            return None;
+        }
+        let checked = match check {
             Check::None => values::find(token, b"xxxxxx").is_none() && !random::is_repetitive(found),
-            Check::Base62Crc32 => {
-                if !varied(found) {
-                    return None;
-                }
-                has_base62_crc(found)
-            }
-            Check::HexCrc32 => {
-                if !varied(found) {
-                    return None;
-                }
-                has_hex_crc(token)
-            }
-            Check::Random => {
-                if !varied(found) {
-                    return None;
-                }
-                true
-            }
+            Check::Base62Crc32 => has_base62_crc(found),
+            Check::HexCrc32 => has_hex_crc(token),
+            Check::Random => true,
             Check::Jwt => super::decode::base64(&token[..token.iter().position(|b| *b == b'.')?])?.starts_with(b"{"),
         };
-        if !checked && matches!(self.kind.check, Check::None | Check::Jwt) {
+        if !checked && matches!(check, Check::None | Check::Jwt) {
             return None;
         }
         Some(Token {
