@@ -1,11 +1,12 @@
 //! Long runs: what they are wrapped in, and what the words before them make of them.
 
+use super::decode::{self, Decoded};
 use super::kinds::Other;
 use super::names::{self, Name, Words};
 use super::runs::is_word;
-use super::scan::{Hit, Scan, line_start};
+use super::scan::{Hit, Scan, Wrapped, line_start, longest_part};
 use super::values::{self, Value};
-use super::{decode, forms, random};
+use super::{forms, random};
 
 /// Words before a value are looked for in so many bytes.
 const CONTEXT: usize = 72;
@@ -55,7 +56,7 @@ impl Scan<'_, '_> {
             if let Some(bytes) = decode::base64(&self.t[start..to])
                 && bytes.len() >= 12
             {
-                (self.layer)(start, &bytes);
+                self.give(start, "base64", bytes);
                 self.until = self.until.max(to);
                 return;
             }
@@ -65,15 +66,19 @@ impl Scan<'_, '_> {
             if let Some(bytes) = decode::hex(run)
                 && decode::is_known(&bytes)
             {
-                (self.layer)(start, &bytes);
+                self.give(start, "hex", bytes);
             }
         } else if run.len() >= 32
             && run.iter().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7' | b'='))
             && let Some(bytes) = decode::base32(run)
             && decode::is_known(&bytes)
         {
-            (self.layer)(start, &bytes);
+            self.give(start, "base32", bytes);
         }
+    }
+
+    fn give(&mut self, at: usize, form: &'static str, bytes: Decoded) {
+        (self.layer)(Wrapped { at, form, bytes });
     }
 
     /// Whether the words before a run, on its line, make it a secret.
@@ -208,13 +213,7 @@ fn context(name: &[u8]) -> Option<Name> {
 
 /// Without digits or some length, and without a part that is long enough, nothing shows that it was drawn at random.
 fn may_be_strong(run: &[u8]) -> bool {
-    let (mut digits, mut part, mut longest) = (false, 0, 0);
-    for &b in run {
-        digits |= b.is_ascii_digit();
-        part = if b.is_ascii_alphanumeric() { part + 1 } else { 0 };
-        longest = longest.max(part);
-    }
-    longest >= if digits { 10 } else { 18 }
+    longest_part(run) >= if values::has_digit(run) { 10 } else { 18 }
 }
 
 /// Hardly anything but a secret: long, and drawn at random.

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 pub use kinds::Kind;
 use kinds::Other;
-use scan::Hit;
+use scan::{Hit, Wrapped};
 
 /// The annotation in which `kubectl apply` keeps the object, as JSON: a second copy of every value.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -142,7 +142,7 @@ pub fn ranges(name: &str, t: &[u8]) -> Vec<(usize, usize)> {
     let mut ranges: Vec<(usize, usize)> = hits.iter().map(|hit| (hit.start, hit.end)).collect();
     let detector = Detector::new(&[0; 32]);
     let mut findings = Vec::new();
-    for (at, bytes) in wrapped {
+    for Wrapped { at, bytes, .. } in wrapped {
         detector.scan("", &bytes, &mut findings);
         if !std::mem::take(&mut findings).is_empty() {
             let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-' | b'_' | b'\n');
@@ -160,15 +160,15 @@ pub fn ranges(name: &str, t: &[u8]) -> Vec<(usize, usize)> {
 }
 
 /// What stands in a text as it is, and what is wrapped there. `is_value`: the text is all of the value of its name.
-fn hits(name: &str, t: &[u8], is_value: bool) -> (Vec<Hit>, Vec<(usize, decode::Decoded)>) {
+fn hits(name: &str, t: &[u8], is_value: bool) -> (Vec<Hit>, Vec<Wrapped>) {
     let (mut hits, mut wrapped) = (Vec::new(), Vec::new());
     if is_value {
         whole(name, t, &mut hits);
         forms::file(name.as_bytes(), t, &mut hits);
     }
-    scan::text(t, &mut hits, &mut |at, bytes| {
+    scan::text(t, &mut hits, &mut |part| {
         if wrapped.len() < WRAPPED {
-            wrapped.push((at, decode::Decoded::new(bytes.to_vec())));
+            wrapped.push(part);
         }
     });
     if !hits.is_empty() {
@@ -223,10 +223,10 @@ impl Work<'_> {
         let (hits, wrapped) = hits(self.name, t, layers.names.is_empty());
         self.tell(t, &hits, layers);
         let mut line = LineCount::default();
-        for (at, bytes) in wrapped {
+        for Wrapped { at, form, bytes } in wrapped {
             let outer = layers.line;
             layers.line.get_or_insert_with(|| line.of(t, at));
-            layers.names.push("base64");
+            layers.names.push(form);
             self.layer(&bytes, layers);
             layers.names.pop();
             layers.line = outer;

@@ -4,6 +4,7 @@
 //! whose last word says what its value is; a long run that looks drawn at random is held against the words before it. All
 //! look-ahead is bounded, so that the time is linear in the length of the text.
 
+use super::decode::{self, Decoded};
 use super::kinds::{Kind, Other};
 use super::names::{self, Name, Words};
 use super::pairs::{
@@ -11,7 +12,7 @@ use super::pairs::{
 };
 use super::runs::{Next, Runs};
 use super::values::{self, Value};
-use super::{Confidence, decode, forms, tokens};
+use super::{Confidence, forms, tokens};
 
 /// What was found in a text.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +52,16 @@ const FOLLOWS: [bool; 256] = {
     table
 };
 
+/// What stands in a text in another form.
+pub struct Wrapped {
+    pub at: usize,
+    /// The form: `base64`.
+    pub form: &'static str,
+    pub bytes: Decoded,
+}
+
 /// Scans a text. `layer` is given what stands there in base64, hexadecimal digits and such.
-pub fn text(t: &[u8], hits: &mut Vec<Hit>, layer: &mut dyn FnMut(usize, &[u8])) {
+pub fn text(t: &[u8], hits: &mut Vec<Hit>, layer: &mut dyn FnMut(Wrapped)) {
     let mut scan = Scan {
         t,
         hits,
@@ -80,7 +89,7 @@ pub fn text(t: &[u8], hits: &mut Vec<Hit>, layer: &mut dyn FnMut(usize, &[u8])) 
 pub(super) struct Scan<'a, 't> {
     pub(super) t: &'t [u8],
     hits: &'a mut Vec<Hit>,
-    pub(super) layer: &'a mut dyn FnMut(usize, &[u8]),
+    pub(super) layer: &'a mut dyn FnMut(Wrapped),
     /// Long runs that begin before this were looked at.
     pub(super) until: usize,
     is_jwk: bool,
@@ -356,7 +365,7 @@ impl Scan<'_, '_> {
                 .find(|tag| t[value..].starts_with(tag))
                 .map_or(0, <[u8]>::len);
         }
-        // A word of a type before the value: `: str = "…"`.
+        // `keys: ["…", "…"]`
         let first = self.at(skip_spaces(t, value + 1));
         if self.at(value) == b'[' && separator != Separator::Space && matches!(first, b'"' | b'\'' | b'\n') {
             let stop = t[value..t.len().min(value + self.ahead.reach())]
@@ -543,7 +552,7 @@ impl Scan<'_, '_> {
             .next()
             .unwrap_or_default()
             .trim_ascii();
-        if !rest.is_empty() || t[name.0..name.1].contains(&b'-') && !before.is_empty() && before.len() > 80 {
+        if !rest.is_empty() || t[name.0..name.1].contains(&b'-') && before.len() > 80 {
             return false;
         }
         let mut words = before.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
@@ -563,7 +572,7 @@ fn names_login(t: &[u8], at: usize) -> bool {
 }
 
 /// The most letters and digits in one piece.
-fn longest_part(run: &[u8]) -> usize {
+pub(super) fn longest_part(run: &[u8]) -> usize {
     let (mut part, mut longest) = (0, 0);
     for b in run {
         part = if b.is_ascii_alphanumeric() { part + 1 } else { 0 };

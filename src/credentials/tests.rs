@@ -443,6 +443,10 @@ fn what_is_wrapped() {
             found.iter().all(|f| !f.excerpt.contains("hunter2")),
             "{what}: {found:?}"
         );
+        let form = [("hexadecimal", "hex"), ("base64", "base64")];
+        if let Some((_, form)) = form.into_iter().find(|(start, _)| what.starts_with(start)) {
+            assert_eq!(found[0].layers[0], form, "{what}");
+        }
     }
 }
 
