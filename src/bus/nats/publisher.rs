@@ -11,7 +11,7 @@ use async_nats::jetstream::{Context, ErrorCode, stream};
 use hyper::body::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::link::{ANSWER, Link};
@@ -92,11 +92,20 @@ impl NatsPublisher {
 
     /// Waits until all that was taken is acknowledged, at most for `grace`. Gives the number that is not.
     pub async fn drain(&self, grace: Duration) -> usize {
-        let end = Instant::now() + grace;
-        while self.waiting() > 0 && Instant::now() < end {
-            sleep(Duration::from_millis(20)).await;
+        if let Some(settled) = self.settled() {
+            // What is not acknowledged in time is counted.
+            let _ = timeout(grace, settled).await;
         }
         self.waiting()
+    }
+}
+
+impl NatsPublisher {
+    /// Told once all that was taken until now is acknowledged or given up.
+    fn settled(&self) -> Option<oneshot::Receiver<()>> {
+        let (waiter, settled) = oneshot::channel();
+        self.queue.send(Item::Waiter(waiter)).ok()?;
+        Some(settled)
     }
 }
 
@@ -124,9 +133,7 @@ impl Publish for NatsPublisher {
         if self.link.trouble().is_some() {
             return None;
         }
-        let (waiter, safe) = oneshot::channel();
-        self.queue.send(Item::Waiter(waiter)).ok()?;
-        Some(safe)
+        self.settled()
     }
 }
 
