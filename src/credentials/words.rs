@@ -56,7 +56,7 @@ pub const NEUTRAL: &str = "\
     sandbox part a b c x y env data list sid internal external local global v1 v2 v3 one two first second left right \
     admin root user readonly ro rw master slave replica db database mysql postgres redis mongo rabbitmq smtp ldap \
     ftp io com net org app api arr array const var field param arg opt copy tmp temp final initial hash hashed \
-    bcrypt crypt md5 half chunk segment start end head tail is was here yo";
+    bcrypt crypt md5 half chunk segment start end head tail is was here";
 
 /// Values that say that there is none, or that somebody has to put one there.
 pub const PLACEHOLDER: &str = "\
