@@ -12,7 +12,6 @@ use tokio::sync::{mpsc, watch};
 use crate::bus::nats::NatsError;
 use crate::certificates::{self, CertificateError, DevCertificate};
 use crate::config::{BusKind, Config, FileSourceConfig, OutputConfig, SourceName};
-use crate::credentials::allow::Allow;
 use crate::credentials::inspection::Inspector;
 use crate::engine::diagnostic::Diagnostic;
 use crate::engine::{Loaded, RuleSet};
@@ -265,9 +264,7 @@ impl App {
             host,
             dead_letter,
             bus.publisher.clone(),
-            Arc::new(Inspector::new(Allow {
-                entries: config.credentials.allow.clone(),
-            })),
+            Arc::new(Inspector::new(config.credentials.allow.clone())),
         ));
         let mut webhook = None;
         if config.webhook.enabled {

@@ -10,7 +10,6 @@ use super::serve::Format;
 use super::{configured, fail, progress};
 use crate::app::{host, load_rules};
 use crate::config::{FileSourceConfig, Matching, StartAt};
-use crate::credentials::allow::Allow;
 use crate::credentials::inspection::Inspector;
 use crate::event::Source;
 use crate::replay::Replay;
@@ -95,9 +94,7 @@ pub fn run(args: ReplayArgs) -> ExitCode {
         matches!(args.format, Format::Json),
     )
     .attributing(config.attribution.clone())
-    .inspecting(Inspector::new(Allow {
-        entries: config.credentials.allow.clone(),
-    }));
+    .inspecting(Inspector::new(config.credentials.allow.clone()));
     let result = if args.follow {
         follow(&args.files, &mut replay)
     } else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::allow::Allow;
+use super::allow::{Allow, AllowEntry};
 use super::{Detector, Finding};
 
 /// A part of an event that is inspected as a whole.
@@ -49,21 +49,26 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// An inspector with a key that nobody else has.
-    pub fn new(allow: Allow) -> Inspector {
-        let mut key = [0; 32];
+    /// An inspector with a key that nobody else has, and what saker.yaml allows.
+    pub fn new(allow: Vec<AllowEntry>) -> Inspector {
         // INVARIANT: a system without randomness runs no TLS either. Tags never leave the process.
-        let _ = SystemRandom::new().fill(&mut key);
+        let key = random_key().unwrap_or_default();
         Inspector {
             detector: Detector::new(&key),
-            allow,
+            allow: Allow { entries: allow },
         }
     }
 }
 
+/// A key for the hash of a detector; nothing where the system gives no random numbers.
+pub fn random_key() -> Option<[u8; 32]> {
+    let mut key = [0; 32];
+    SystemRandom::new().fill(&mut key).ok().map(|()| key)
+}
+
 impl Default for Inspector {
     fn default() -> Inspector {
-        Inspector::new(Allow::default())
+        Inspector::new(Vec::new())
     }
 }
 

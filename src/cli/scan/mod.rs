@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Args;
-use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{print, progress};
 use crate::config;
 use crate::credentials::allow::Allow;
+use crate::credentials::inspection::random_key;
 use crate::credentials::{Confidence, Detector, Finding, Tag};
 use crate::engine::diagnostic::printable;
 
@@ -91,7 +91,8 @@ pub fn run(args: ScanArgs) -> ExitCode {
 }
 
 fn scan(args: &ScanArgs) -> Result<Scan, String> {
-    let mut scan = Scan::new(key()?);
+    let key = random_key().ok_or("saker: the system gives no random numbers")?;
+    let mut scan = Scan::new(key);
     if args.config.is_some() {
         let config = config::load(args.config.as_deref(), std::env::vars()).map_err(|error| error.to_string())?;
         scan.allow.entries = config.credentials.allow;
@@ -115,14 +116,6 @@ fn scan(args: &ScanArgs) -> Result<Scan, String> {
     }
     progress.finish_and_clear();
     Ok(scan)
-}
-
-/// The key of the detector's hash: new for each run, so that its tags say nothing to anybody else.
-fn key() -> Result<[u8; 32], String> {
-    let mut key = [0; 32];
-    let filled = SystemRandom::new().fill(&mut key);
-    filled.map_err(|_| "saker: the system gives no random numbers".to_owned())?;
-    Ok(key)
 }
 
 fn finish(args: &ScanArgs, scan: &Scan) -> ExitCode {
