@@ -7,13 +7,20 @@
 mod check;
 mod credentials;
 mod load;
+mod outputs;
 mod schema;
+mod sessions;
 mod size;
 mod tree;
 mod validate;
 
 pub use credentials::{AllowEntry, CredentialsConfig};
 pub use load::{ConfigError, Problem, load};
+pub use outputs::{
+    AlertFormat, FileOutputConfig, HttpConfig, OutputConfig, OutputKind, ProgramConfig, StdoutConfig, SyslogConfig,
+    SyslogProtocol, WhenFull,
+};
+pub use sessions::{AttributionConfig, BusConfig, BusKind, BusTlsConfig, DEFAULT_SOCKET};
 
 /// Every key of saker.yaml, as a path: `webhook.tls.cert`, `files[].path`, `outputs[http].url`.
 pub fn key_paths() -> Vec<String> {
@@ -27,7 +34,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::correlate::Settings;
 use crate::event::{Priority, Source};
 use crate::processes::Limits;
 
@@ -174,70 +180,6 @@ pub struct UserField {
     pub list: bool,
     #[serde(default)]
     pub desc: String,
-}
-
-/// How processes that came into containers are joined with the requests behind them.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AttributionConfig {
-    pub enabled: bool,
-    /// Name of this node in Kubernetes; the machine's own name where it is left out.
-    pub node: Option<String>,
-    /// How long a process waits for the request behind it.
-    #[serde(with = "duration")]
-    pub patience: Duration,
-    /// How far the clocks of API server and node may be apart.
-    #[serde(with = "duration")]
-    pub skew: Duration,
-    /// The longest time from a request to its process.
-    #[serde(with = "duration")]
-    pub delay: Duration,
-    /// How long a process may live after its request was closed.
-    #[serde(with = "duration")]
-    pub grace: Duration,
-    /// Environment variables that hold an exact key, when the first execve has them.
-    pub keys: Vec<String>,
-    /// Where `saker sessions` asks; the usual place, if it can be used, where it is left out.
-    pub socket: Option<PathBuf>,
-    /// Reviews are taken by another machine: set where the bus is known.
-    #[serde(skip)]
-    pub remote: bool,
-}
-
-/// The usual place of the socket of `saker sessions`.
-pub const DEFAULT_SOCKET: &str = "/run/saker/sessions.sock";
-
-impl Default for AttributionConfig {
-    fn default() -> Self {
-        let settings = Settings::default();
-        AttributionConfig {
-            enabled: true,
-            node: None,
-            patience: Duration::from_nanos(settings.patience),
-            skew: Duration::from_nanos(settings.skew),
-            delay: Duration::from_nanos(settings.delay),
-            grace: Duration::from_nanos(settings.grace),
-            keys: ["SPO_EXEC_REQUEST_UID", "KUBERNETES_EXEC_AUDIT_ID"]
-                .map(str::to_owned)
-                .into(),
-            socket: None,
-            remote: false,
-        }
-    }
-}
-
-impl AttributionConfig {
-    pub fn settings(&self) -> Settings {
-        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        Settings {
-            patience: nanos(self.patience),
-            skew: nanos(self.skew),
-            review_skew: if self.remote { nanos(self.skew) } else { 0 },
-            delay: nanos(self.delay),
-            grace: nanos(self.grace),
-            ..Settings::default()
-        }
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -431,73 +373,6 @@ impl SyscallConfig {
     }
 }
 
-/// How audit events that lead into a pod reach the nodes that run the probe.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BusConfig {
-    pub kind: BusKind,
-    /// `nats://HOST:PORT`, `tls://HOST:PORT` or `HOST:PORT`.
-    pub servers: Vec<String>,
-    pub tls: BusTlsConfig,
-    /// A credentials file (JWT and seed), or a file with only the seed of an nkey.
-    pub credentials: Option<PathBuf>,
-    /// File with a token.
-    pub token_file: Option<PathBuf>,
-    pub user: Option<String>,
-    pub password: Option<String>,
-    /// Name of the JetStream stream.
-    pub stream: String,
-    /// What every subject begins with.
-    pub subject: String,
-    /// A stream that is made keeps messages this long,
-    #[serde(with = "duration")]
-    pub max_age: Duration,
-    /// at most so many bytes of them,
-    #[serde(with = "size")]
-    pub max_bytes: u64,
-    /// on so many servers.
-    pub replicas: usize,
-}
-
-impl Default for BusConfig {
-    fn default() -> Self {
-        BusConfig {
-            kind: BusKind::Local,
-            servers: Vec::new(),
-            tls: BusTlsConfig::default(),
-            credentials: None,
-            token_file: None,
-            user: None,
-            password: None,
-            stream: "SAKER".to_owned(),
-            subject: "saker".to_owned(),
-            max_age: Duration::from_secs(24 * 3600),
-            max_bytes: 256 << 20,
-            replicas: 1,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BusKind {
-    /// Both sources run in this process.
-    #[default]
-    Local,
-    /// NATS JetStream.
-    Nats,
-}
-
-/// TLS towards the NATS servers; with any of these set, a connection without TLS is refused.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BusTlsConfig {
-    /// PEM bundle of the servers' CA; the system's roots when not set.
-    pub ca: Option<PathBuf>,
-    pub cert: Option<PathBuf>,
-    pub key: Option<PathBuf>,
-}
-
 impl Config {
     /// Whether a source was asked for: all are when none is named.
     pub fn runs(&self, source: SourceName) -> bool {
@@ -520,142 +395,6 @@ impl Default for StatusConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 9444)),
         }
     }
-}
-
-/// One destination of alerts.
-// No `deny_unknown_fields`: beside `flatten` it rejects every output. The table in `schema` finds unknown keys.
-#[derive(Clone, Debug, Deserialize)]
-pub struct OutputConfig {
-    /// Label in logs and metrics; the kind when not set.
-    pub name: Option<String>,
-    /// Less severe alerts are not sent here.
-    #[serde(default = "debug")]
-    pub priority: Priority,
-    /// Alerts that may wait for this output.
-    #[serde(default = "queue")]
-    pub queue: usize,
-    /// What happens when the queue is full; each kind has its own default.
-    pub when_full: Option<WhenFull>,
-    #[serde(flatten)]
-    pub kind: OutputKind,
-}
-
-fn debug() -> Priority {
-    Priority::Debug
-}
-
-fn queue() -> usize {
-    10_000
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WhenFull {
-    /// The sender is told to come back later (the webhook answers 429, a file reader waits).
-    Wait,
-    /// The newest alert is dropped for this output, counted and logged.
-    Drop,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertFormat {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum OutputKind {
-    Stdout(StdoutConfig),
-    File(FileOutputConfig),
-    Syslog(SyslogConfig),
-    Program(ProgramConfig),
-    Http(HttpConfig),
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct StdoutConfig {
-    pub format: AlertFormat,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct FileOutputConfig {
-    pub path: PathBuf,
-    #[serde(default = "json")]
-    pub format: AlertFormat,
-}
-
-fn json() -> AlertFormat {
-    AlertFormat::Json
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct SyslogConfig {
-    /// `unix:///dev/log`, `udp://HOST:PORT` or `tcp://HOST:PORT`.
-    #[serde(default = "dev_log")]
-    pub address: String,
-    #[serde(default)]
-    pub protocol: SyslogProtocol,
-    #[serde(default)]
-    pub format: AlertFormat,
-    /// Facility name, e.g. `local0` or `daemon`.
-    #[serde(default = "facility")]
-    pub facility: String,
-}
-
-fn dev_log() -> String {
-    "unix:///dev/log".to_owned()
-}
-
-fn facility() -> String {
-    "daemon".to_owned()
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SyslogProtocol {
-    /// The classic form, RFC 3164.
-    #[default]
-    Rfc3164,
-    Rfc5424,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct ProgramConfig {
-    /// Run by `/bin/sh -c`; alerts arrive on its standard input, one a line.
-    pub command: String,
-    /// One process for all alerts, restarted when it ends; otherwise one per alert.
-    #[serde(default)]
-    pub keep_alive: bool,
-    #[serde(default = "json")]
-    pub format: AlertFormat,
-    /// A process per alert must end within this.
-    #[serde(default = "ten_seconds", with = "duration")]
-    pub timeout: Duration,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct HttpConfig {
-    /// `http://` or `https://`.
-    pub url: String,
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// PEM bundle of the server's CA; the system's roots when not set.
-    pub ca: Option<PathBuf>,
-    pub client_cert: Option<PathBuf>,
-    pub client_key: Option<PathBuf>,
-    #[serde(default = "ten_seconds", with = "duration")]
-    pub timeout: Duration,
-    /// An alert is given up after this many tries; 0 tries until shutdown.
-    #[serde(default)]
-    pub max_tries: u32,
-}
-
-fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
 }
 
 #[derive(Clone, Debug, Deserialize)]
