@@ -29,17 +29,17 @@ use saker::sources::syscall::judge::Judge;
 use zerocopy::IntoBytes;
 
 // Of the tests: what is not needed here is there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/server/client.rs"]
 mod client;
 #[path = "../tests/bus/container.rs"]
 mod container;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/server/harness.rs"]
 mod harness;
 #[path = "attribution/live.rs"]
 mod live;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests need more of it")]
 #[path = "../tests/server/material.rs"]
 mod material;
 

@@ -2,15 +2,15 @@
 
 mod access;
 // Of the tests of the webhook: what is not needed here is there.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests of the webhook need more of it")]
 #[path = "../server/client.rs"]
 mod client;
 mod container;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests of the webhook need more of it")]
 #[path = "../server/harness.rs"]
 mod harness;
 mod live;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests of the webhook need more of it")]
 #[path = "../server/material.rs"]
 mod material;
 mod server;

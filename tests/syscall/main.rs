@@ -7,7 +7,7 @@ mod actor;
 mod binary;
 mod calls;
 #[path = "../server/client.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the tests of the webhook need more of it")]
 mod client;
 mod containerd;
 mod containers;
